@@ -1,0 +1,1 @@
+"""The dataset on disk: tables, original media, reader, exports. Knows nothing of models."""

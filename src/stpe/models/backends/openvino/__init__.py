@@ -1,0 +1,1 @@
+"""CPU inference through OpenVINO: no torch, weights read as raw tensors or ONNX."""

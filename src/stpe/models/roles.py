@@ -1,0 +1,233 @@
+"""What a model does. Stages and the server speak to these protocols and to nothing else.
+
+Shape legend: N images or instances, T frames, H W pixels, h w patches, C channels, D embedding
+dimension, K classes. Images are uint8 RGB HxWx3 of any size: a backend resizes for itself and
+answers in the pixels of the image it was given. Every method is safe to call from several threads
+at once. Every backend object also has `close() -> None`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stpe.video.frame import ImageHW3
+
+F32 = NDArray[np.float32]
+BoolNHW = NDArray[np.bool_]
+
+ROLES: tuple[str, ...] = (
+    "image_embedder",
+    "detector",
+    "segmenter",
+    "video_segmenter",
+    "pose",
+    "depth",
+    "flow",
+    "clip_classifier",
+    "captioner",
+    "text_embedder",
+    "shot_detector",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFeatures:
+    """Features of one image.
+
+    Attributes:
+        global_D: float32, unit L2.
+        dense_hwD: float16 patch features.
+        saliency_hw: float32 in 0..1 on the same grid, or None where the model gives none.
+    """
+
+    global_D: F32
+    dense_hwD: NDArray[np.float16]
+    saliency_hw: F32 | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Boxes of one image: parallel arrays.
+
+    Attributes:
+        boxes_N4: float32 xyxy pixels, clipped to the image.
+        scores_N: float32 in 0..1.
+        labels: N class names.
+    """
+
+    boxes_N4: F32
+    scores_N: F32
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Masks of one image: `masks_NHW` bool at the image's size, `scores_N` predicted IoU 0..1."""
+
+    masks_NHW: BoolNHW
+    scores_N: F32
+
+
+@dataclass(frozen=True, slots=True)
+class Poses:
+    """People of one image: `boxes_N4` xyxy pixels, `keypoints_N173` (x, y, score), `scores_N`."""
+
+    boxes_N4: F32
+    keypoints_N173: F32
+    scores_N: F32
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """Depth of one image, larger is farther.
+
+    Attributes:
+        depth_HW: float32, metres or relative (positive, unitless).
+        unit: "metres" or "relative".
+        confidence: trust in the map as a whole, 0..1.
+    """
+
+    depth_HW: F32
+    unit: Literal["metres", "relative"]
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClipResult:
+    """`embedding_D` unit L2; `classes` best first, as (label, probability); empty if none known."""
+
+    embedding_D: F32
+    classes: tuple[tuple[str, float], ...]
+
+
+@runtime_checkable
+class ImageEmbedder(Protocol):
+    """Global and dense self-supervised image features."""
+
+    dimension: int
+
+    def embed(self, images: Sequence[ImageHW3]) -> list[ImageFeatures]:
+        """Features of each image."""
+        ...
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Named-class boxes."""
+
+    labels: tuple[str, ...]
+
+    def detect(self, images: Sequence[ImageHW3], threshold: float = 0.3) -> list[Detections]:
+        """Boxes of each image whose score reaches `threshold`, best first, after NMS."""
+        ...
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Masks from boxes, points or (where `accepts_text`) words, on one shared image encoding."""
+
+    accepts_text: bool
+
+    def encode(self, image: ImageHW3) -> Any:
+        """An opaque encoding of the image, to be passed to the calls below any number of times."""
+        ...
+
+    def from_boxes(self, encoded: Any, boxes_N4: F32) -> Masks:
+        """One mask a box (xyxy pixels of the encoded image)."""
+        ...
+
+    def from_points(self, encoded: Any, points_NP2: F32, labels_NP: NDArray[np.int32]) -> Masks:
+        """One mask a prompt of P points (x, y pixels); label 1 foreground, 0 background."""
+        ...
+
+    def from_text(
+        self, encoded: Any, concepts: Sequence[str], threshold: float = 0.25
+    ) -> tuple[Detections, Masks]:
+        """Every instance of every concept. Raises ModelError where `accepts_text` is False."""
+        ...
+
+
+@runtime_checkable
+class PoseEstimator(Protocol):
+    """17 COCO joints a person."""
+
+    def estimate(self, images: Sequence[ImageHW3], threshold: float = 0.3) -> list[Poses]:
+        """People of each image."""
+        ...
+
+
+@runtime_checkable
+class DepthEstimator(Protocol):
+    """Monocular depth."""
+
+    def depth(self, images: Sequence[ImageHW3]) -> list[Depth]:
+        """Depth of each image at the image's size."""
+        ...
+
+
+@runtime_checkable
+class FlowEstimator(Protocol):
+    """Dense optical flow."""
+
+    def flow(self, image_a: ImageHW3, image_b: ImageHW3) -> F32:
+        """HxWx2 float32, pixels that each point of `a` moves to reach `b` (u right, v down)."""
+        ...
+
+
+@runtime_checkable
+class ClipClassifier(Protocol):
+    """Embedding and classes of a short clip; it was trained on `length` frames at `fps`."""
+
+    length: int
+    fps: float
+    dimension: int
+    labels: tuple[str, ...]
+
+    def classify(self, frames_THWC: NDArray[np.uint8], top_k: int = 5) -> ClipResult:
+        """Embed and classify T RGB frames."""
+        ...
+
+
+@runtime_checkable
+class TextEmbedder(Protocol):
+    """Sentence embeddings."""
+
+    dimension: int
+
+    def embed_text(self, texts: Sequence[str]) -> F32:
+        """len(texts) x dimension float32, rows unit L2."""
+        ...
+
+
+@runtime_checkable
+class ShotDetector(Protocol):
+    """Probability, a frame, that a transition happens there.
+
+    `frame_size` (width, height) and `context` (frames needed either side) belong to the model.
+    """
+
+    frame_size: tuple[int, int]
+    context: int
+
+    def transitions(self, frames_THWC: NDArray[np.uint8]) -> tuple[F32, F32]:
+        """(cut_T, gradual_T) in 0..1 for T frames of `frame_size`; the caller supplies context."""
+        ...
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """Text about images, given facts."""
+
+    def caption(
+        self, images: Sequence[ImageHW3], facts: str, context: str = ""
+    ) -> dict[Literal["brief", "normal", "detailed"], str]:
+        """Three granularities from one generation."""
+        ...

@@ -1,0 +1,1 @@
+"""Finding moments in a dataset by text or image."""

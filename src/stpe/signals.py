@@ -1,0 +1,374 @@
+"""The vocabulary: every table, column, unit, coordinate frame and meaning of null.
+
+Nothing is stored that is not named here. A signal is written `table.column`. Stages declare which
+signals they read and write; the dataset builds its Arrow schemas from the same list.
+
+Conventions: pixels are pixels of the *stored frame size* (`videos.width` x `videos.height`, after
+rotation metadata is applied), x right and y down, boxes xyxy; times are seconds on the container's
+presentation clock; angles are degrees in the OpenCV camera frame (x right, y down, z forward).
+Masks are COCO compressed RLE at the stored frame size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from stpe.errors import UsageError
+
+RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
+LABEL = pa.struct([("label", pa.string()), ("confidence", pa.float32())])
+F32S = pa.list_(pa.float32())
+F16S = pa.list_(pa.float16())
+I32S = pa.list_(pa.int32())
+
+#: Columns that identify a row of each table within one video, in sort order.
+KEYS: dict[str, tuple[str, ...]] = {
+    "videos": (),
+    "transitions": ("frame_index",),
+    "shots": ("shot_id",),
+    "frames": ("frame_index",),
+    "motion": ("frame_index",),
+    "objects": ("frame_index", "object_id"),
+    "tracks": ("track_id",),
+    "relations": ("frame_index", "subject_object_id", "object_object_id", "relation"),
+    "events": ("event_id",),
+    "clips": ("clip_id",),
+}
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One column of one table.
+
+    `key` marks the identifying columns, which every stage that adds rows to a table supplies.
+    `null` says what a null means; an empty string means the column is never null.
+    """
+
+    table: str
+    column: str
+    type: pa.DataType
+    unit: str
+    doc: str
+    null: str = ""
+    key: bool = False
+
+    @property
+    def name(self) -> str:
+        """`table.column`."""
+        return f"{self.table}.{self.column}"
+
+    @property
+    def field(self) -> pa.Field:
+        """The Arrow field, with unit, description and null meaning in its metadata."""
+        metadata = {"unit": self.unit, "doc": self.doc, "null": self.null}
+        return pa.field(self.column, self.type, nullable=True, metadata=metadata)
+
+
+def _s(
+    name: str, type_: pa.DataType, unit: str, doc: str, null: str = "", key: bool = False
+) -> Signal:
+    table, column = name.split(".")
+    return Signal(table, column, type_, unit, doc, null, key)
+
+
+_ABSENT = "the stage that writes it did not run; `artifacts` says why"
+
+SIGNALS: tuple[Signal, ...] = (
+    # videos -------------------------------------------------------------------------------
+    _s("videos.uri", pa.string(), "", "Source as it was given"),
+    _s("videos.sha256", pa.string(), "", "Content hash of the source; names the file in media/"),
+    _s("videos.kind", pa.string(), "", "file, folder, archive, or simulator"),
+    _s("videos.codec", pa.string(), "", "Video codec name", "not an encoded video"),
+    _s("videos.width", pa.int32(), "px", "Stored frame width, rotation applied"),
+    _s("videos.height", pa.int32(), "px", "Stored frame height, rotation applied"),
+    _s("videos.fps", pa.float64(), "1/s", "Average rate measured from pts, not the header's"),
+    _s("videos.start_pts", pa.float64(), "s", "pts of the first decoded frame"),
+    _s("videos.duration_s", pa.float64(), "s", "Last pts minus first pts plus one frame"),
+    _s("videos.frame_count", pa.int64(), "", "Frames the decoder yielded"),
+    _s("videos.warnings", pa.list_(pa.string()), "", "What was wrong with the source, if anything"),
+    _s("videos.summary", pa.string(), "", "Narrated summary of the video", _ABSENT),
+    _s("videos.clip_embedding", F32S, "1", "Attention-pooled frame embedding, unit L2", _ABSENT),
+    # transitions (rows are all decoded frames) --------------------------------------------
+    _s("transitions.frame_index", pa.int64(), "", "Decoder frame index", key=True),
+    _s("transitions.pts", pa.float64(), "s", "Presentation time", key=True),
+    _s("transitions.cut", pa.float32(), "1", "Probability that a new shot begins at this frame"),
+    _s(
+        "transitions.gradual",
+        pa.float32(),
+        "1",
+        "Probability that this frame is inside a gradual transition",
+    ),
+    # shots --------------------------------------------------------------------------------
+    _s("shots.shot_id", pa.int32(), "", "Zero-based, in time order", key=True),
+    _s("shots.start_frame", pa.int64(), "", "First decoder frame index"),
+    _s("shots.end_frame", pa.int64(), "", "Decoder frame index after the last (exclusive)"),
+    _s("shots.start_pts", pa.float64(), "s", "pts of start_frame"),
+    _s("shots.end_pts", pa.float64(), "s", "pts of end_frame, or the end of the video"),
+    _s("shots.transition", pa.string(), "", "How the shot begins: start, cut, gradual"),
+    _s("shots.confidence", pa.float32(), "1", "Probability of that transition; 1 for start"),
+    _s("shots.caption_brief", pa.string(), "", "Narrated caption of the shot", _ABSENT),
+    _s("shots.caption_normal", pa.string(), "", "Narrated caption of the shot", _ABSENT),
+    _s("shots.caption_detailed", pa.string(), "", "Narrated caption of the shot", _ABSENT),
+    # frames (rows are the frames of the analysis grid) ------------------------------------
+    _s("frames.frame_index", pa.int64(), "", "Decoder frame index, zero-based", key=True),
+    _s("frames.pts", pa.float64(), "s", "Presentation time", key=True),
+    _s("frames.shot_id", pa.int32(), "", "Shot this frame belongs to", _ABSENT),
+    _s("frames.embedding", F32S, "1", "Global self-supervised embedding, unit L2", _ABSENT),
+    _s("frames.dense", F16S, "1", "Patch features, row-major h x w x c", _ABSENT),
+    _s("frames.dense_shape", I32S, "", "[h, w, c] of frames.dense", _ABSENT),
+    _s("frames.saliency", F16S, "1", "Saliency 0..1 on the dense grid, row-major", _ABSENT),
+    _s("frames.saliency_shape", I32S, "", "[h, w] of frames.saliency", _ABSENT),
+    _s("frames.edges", F16S, "1", "Feature-edge strength 0..1 on the dense grid", _ABSENT),
+    _s("frames.depth", F16S, "see depth_unit", "Depth map, row-major", _ABSENT),
+    _s("frames.depth_shape", I32S, "", "[h, w] of frames.depth", _ABSENT),
+    _s("frames.depth_unit", pa.string(), "", "metres, or relative (larger is farther)", _ABSENT),
+    _s("frames.depth_confidence", pa.float32(), "1", "Trust in the depth map as a whole", _ABSENT),
+    _s(
+        "frames.camera_motion",
+        pa.string(),
+        "",
+        "static, pan_left, pan_right, tilt_up, tilt_down, "
+        "roll_cw, roll_ccw, zoom_in, zoom_out, translate, mixed, or cut, since the previous row",
+        "first frame, or motion not measurable",
+    ),
+    _s(
+        "frames.camera_rotation_deg",
+        F32S,
+        "deg",
+        "Rotation vector of the camera since the "
+        "previous row, expressed in the previous camera frame",
+        "first frame of a shot, or unknown",
+    ),
+    _s(
+        "frames.camera_translation",
+        F32S,
+        "1",
+        "Unit direction of camera translation since the previous row, in the previous camera frame",
+        "rotation only, or unknown",
+    ),
+    _s(
+        "frames.camera_homography",
+        F32S,
+        "",
+        "3x3 row-major map of pixels of the previous row's frame to this frame",
+        "first frame of a shot, or unknown",
+    ),
+    _s("frames.camera_confidence", pa.float32(), "1", "Inlier share of the camera model", _ABSENT),
+    _s("frames.caption_brief", pa.string(), "", "Narrated from the signals", _ABSENT),
+    _s("frames.caption_normal", pa.string(), "", "Narrated from the signals", _ABSENT),
+    _s("frames.caption_detailed", pa.string(), "", "Narrated from the signals", _ABSENT),
+    _s(
+        "frames.caption_evidence",
+        pa.string(),
+        "JSON",
+        "For each clause, the rows it came from",
+        _ABSENT,
+    ),
+    _s(
+        "frames.state", pa.string(), "JSON", "Game state matched to this frame", "no log, unaligned"
+    ),
+    _s(
+        "frames.alignment",
+        pa.string(),
+        "",
+        "How state was matched: clock, frame, estimated, unaligned",
+        "no log was given",
+    ),
+    # motion (rows are intervals of the motion grid) ---------------------------------------
+    _s("motion.frame_index", pa.int64(), "", "Later frame of the interval", key=True),
+    _s("motion.pts", pa.float64(), "s", "pts of the later frame", key=True),
+    _s("motion.previous_frame_index", pa.int64(), "", "Earlier frame of the interval"),
+    _s("motion.interval_s", pa.float64(), "s", "pts difference"),
+    _s(
+        "motion.flow",
+        F16S,
+        "px",
+        "Flow from the earlier to the later frame in stored-frame "
+        "pixels, row-major h x w x 2 (u right, v down), sampled at cell centres",
+        _ABSENT,
+    ),
+    _s("motion.flow_shape", I32S, "", "[h, w, 2] of motion.flow", _ABSENT),
+    _s(
+        "motion.flow_confidence",
+        F16S,
+        "1",
+        "0..1 a cell, from forward-backward agreement and texture",
+        _ABSENT,
+    ),
+    _s("motion.camera_homography", F32S, "", "3x3 row-major, earlier frame to later", "unknown"),
+    _s(
+        "motion.camera_rotation_deg",
+        F32S,
+        "deg",
+        "Rotation vector of the camera over the interval",
+        "unknown",
+    ),
+    _s("motion.camera_translation", F32S, "1", "Unit direction over the interval", "unknown"),
+    _s(
+        "motion.camera_confidence", pa.float32(), "1", "Inlier share of the camera model", "unknown"
+    ),
+    # objects ------------------------------------------------------------------------------
+    _s("objects.frame_index", pa.int64(), "", "Decoder frame index", key=True),
+    _s("objects.object_id", pa.int32(), "", "Number of the instance within the frame", key=True),
+    _s("objects.pts", pa.float64(), "s", "Presentation time"),
+    _s("objects.label", pa.string(), "", "Class name; `object` for a class-agnostic instance"),
+    _s("objects.confidence", pa.float32(), "1", "Probability that the instance is what it says"),
+    _s("objects.origin", pa.string(), "", "detector, automatic, or concept"),
+    _s("objects.box_xyxy", F32S, "px", "x0, y0, x1, y1"),
+    _s("objects.mask_rle", RLE, "", "COCO compressed RLE, size [h, w]", "no segmenter"),
+    _s("objects.mask_confidence", pa.float32(), "1", "Segmenter's predicted IoU", "no segmenter"),
+    _s("objects.area_px", pa.float32(), "px^2", "Mask area, or box area without a mask"),
+    _s("objects.embedding", F32S, "1", "Dense features pooled inside the mask, unit L2", _ABSENT),
+    _s(
+        "objects.track_id",
+        pa.int64(),
+        "",
+        "Identity over the whole video, never reused",
+        "not tracked",
+    ),
+    _s("objects.track_confidence", pa.float32(), "1", "Trust in the association", "not tracked"),
+    _s("objects.velocity_px_s", F32S, "px/s", "Image velocity [vx, vy]", "no flow inside the mask"),
+    _s(
+        "objects.velocity_std_px_s",
+        pa.float32(),
+        "px/s",
+        "Standard deviation of that velocity",
+        "no flow inside the mask",
+    ),
+    _s(
+        "objects.camera_velocity_px_s",
+        F32S,
+        "px/s",
+        "What camera motion alone would give here",
+        "camera unknown",
+    ),
+    _s(
+        "objects.object_velocity_px_s",
+        F32S,
+        "px/s",
+        "velocity_px_s minus camera_velocity_px_s",
+        "camera unknown",
+    ),
+    _s("objects.motion", pa.string(), "", "moving, static, or unknown", _ABSENT),
+    _s("objects.motion_confidence", pa.float32(), "1", "Probability of that motion class", _ABSENT),
+    _s(
+        "objects.depth",
+        pa.float32(),
+        "see frames.depth_unit",
+        "Median depth inside the mask",
+        _ABSENT,
+    ),
+    _s("objects.depth_confidence", pa.float32(), "1", "Trust in that depth", _ABSENT),
+    _s("objects.keypoints", F32S, "px, px, 1", "17 COCO joints x (x, y, score)", "no person pose"),
+    _s("objects.keypoints_confidence", pa.float32(), "1", "Mean joint score", "no person pose"),
+    # tracks -------------------------------------------------------------------------------
+    _s("tracks.track_id", pa.int64(), "", "Identity", key=True),
+    _s("tracks.label", pa.string(), "", "Most supported class name"),
+    _s("tracks.confidence", pa.float32(), "1", "Trust in label and continuity"),
+    _s("tracks.first_pts", pa.float64(), "s", "pts of the first observation"),
+    _s("tracks.last_pts", pa.float64(), "s", "pts of the last observation"),
+    _s("tracks.first_frame", pa.int64(), "", "Frame of the first observation"),
+    _s("tracks.last_frame", pa.int64(), "", "Frame of the last observation"),
+    _s("tracks.n_frames", pa.int32(), "", "Observations"),
+    _s("tracks.embedding", F32S, "1", "Confidence-weighted mean object embedding", _ABSENT),
+    _s("tracks.motion_summary", pa.string(), "", "static, slow, moderate, fast", _ABSENT),
+    _s("tracks.direction", pa.string(), "", "Main image direction, camera-compensated", "static"),
+    _s("tracks.mean_speed_px_s", pa.float32(), "px/s", "Mean camera-compensated speed", _ABSENT),
+    _s("tracks.moving_share", pa.float32(), "1", "Share of observations that are moving", _ABSENT),
+    # relations ----------------------------------------------------------------------------
+    _s("relations.frame_index", pa.int64(), "", "Decoder frame index", key=True),
+    _s("relations.subject_object_id", pa.int32(), "", "objects.object_id", key=True),
+    _s("relations.object_object_id", pa.int32(), "", "objects.object_id", key=True),
+    _s(
+        "relations.relation",
+        pa.string(),
+        "",
+        "left_of, above, in_front_of, inside, overlapping, near, approaching, following",
+        key=True,
+    ),
+    _s("relations.pts", pa.float64(), "s", "Presentation time"),
+    _s("relations.subject_track_id", pa.int64(), "", "Identity of the subject", "not tracked"),
+    _s("relations.object_track_id", pa.int64(), "", "Identity of the object", "not tracked"),
+    _s("relations.confidence", pa.float32(), "1", "How clearly the evidence holds"),
+    _s("relations.evidence", pa.string(), "JSON", "The measured numbers behind the relation"),
+    # events -------------------------------------------------------------------------------
+    _s("events.event_id", pa.int32(), "", "In time order", key=True),
+    _s("events.pts", pa.float64(), "s", "When it begins"),
+    _s("events.end_pts", pa.float64(), "s", "When it ends", "instantaneous"),
+    _s("events.frame_index", pa.int64(), "", "Analysis frame where it is first seen"),
+    _s(
+        "events.kind",
+        pa.string(),
+        "",
+        "appears, disappears, starts, stops, accelerates, collides, "
+        "state_transition, cut, gradual_transition, camera_starts, camera_stops",
+    ),
+    _s("events.track_ids", pa.list_(pa.int64()), "", "Who takes part"),
+    _s("events.description", pa.string(), "", "One sentence"),
+    _s("events.confidence", pa.float32(), "1", "How clearly the evidence holds"),
+    _s("events.evidence", pa.string(), "JSON", "The measured numbers behind the event"),
+    # clips --------------------------------------------------------------------------------
+    _s("clips.clip_id", pa.int32(), "", "In time order", key=True),
+    _s("clips.start_pts", pa.float64(), "s", "pts of the first frame"),
+    _s("clips.end_pts", pa.float64(), "s", "pts after the last frame"),
+    _s("clips.embedding", F32S, "1", "Clip encoder's embedding, unit L2", _ABSENT),
+    _s("clips.pooled_embedding", F32S, "1", "Attention-pooled frame embeddings, unit L2", _ABSENT),
+    _s("clips.classes", pa.list_(LABEL), "1", "Best classes, most probable first", _ABSENT),
+)
+
+_BY_NAME = {s.name: s for s in SIGNALS}
+TABLES: tuple[str, ...] = tuple(KEYS)
+
+
+def signal(name: str) -> Signal:
+    """The signal called `name` (`table.column`). Raises UsageError with near matches."""
+    import difflib
+
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        near = difflib.get_close_matches(name, _BY_NAME, 3)
+        hint = f"; did you mean {', '.join(near)}?" if near else "; `stpe plan --help` lists them"
+        raise UsageError(f"no signal is called {name!r}{hint}") from None
+
+
+def expand(names: Iterable[str]) -> frozenset[str]:
+    """Signal names from `table.column` names and bare table names.
+
+    >>> sorted(expand(["shots"]))[:2]
+    ['shots.caption_brief', 'shots.caption_detailed']
+    """
+    found: set[str] = set()
+    for name in names:
+        if name in KEYS:
+            found |= {s.name for s in SIGNALS if s.table == name and not s.key}
+        else:
+            found.add(signal(name).name)
+    return frozenset(found)
+
+
+def key_fields(table: str) -> list[pa.Field]:
+    """Arrow fields that every output for `table` carries (keys first, as in SIGNALS)."""
+    return [s.field for s in SIGNALS if s.table == table and s.key]
+
+
+def schema(table: str, columns: Iterable[str] | None = None) -> pa.Schema:
+    """Arrow schema of a stage's output for `table`: key fields, then the named columns.
+
+    `columns=None` gives every column. Columns keep the vocabulary's order. `video_id` is not in
+    it: the dataset adds that.
+    """
+    wanted = None if columns is None else set(columns)
+    if wanted is not None:
+        for column in wanted:
+            signal(f"{table}.{column}")
+    return pa.schema(
+        [
+            s.field
+            for s in SIGNALS
+            if s.table == table and (s.key or wanted is None or s.column in wanted)
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Simulators that record video together with the truth about it."""

@@ -1,0 +1,1 @@
+"""Stages: one file each; a stage knows nothing of files, servers or engines."""

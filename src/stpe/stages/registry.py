@@ -1,0 +1,7 @@
+"""Every stage, in no particular order: the plan sorts them by what they read and write."""
+
+from __future__ import annotations
+
+from stpe.stages.stage import Stage
+
+STAGES: tuple[type[Stage], ...] = ()

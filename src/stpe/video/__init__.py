@@ -1,0 +1,1 @@
+"""Video in: sources, exact presentation times, one decode pass for many sampling grids."""

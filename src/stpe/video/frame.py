@@ -1,0 +1,76 @@
+"""What flows out of a source: frames with presentation times, and what is known of the source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+ImageHW3 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame.
+
+    Attributes:
+        index: decoder's frame index, zero-based, counting every decoded frame of the source.
+        pts: presentation time in seconds, from the container.
+        image: HxWx3 uint8 RGB at the grid's size.
+        state: the state record that travelled with the frame (ZIP of frames and JSON), if any.
+    """
+
+    index: int
+    pts: float
+    image: ImageHW3
+    state: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class SourceInfo:
+    """What is known of a source before decoding; see `videos.*` in `stpe.signals`.
+
+    `duration_s` and `frame_count` are the container's claims and may be None or wrong; the values
+    stored in the dataset are measured while decoding. `width` and `height` have rotation applied.
+    """
+
+    uri: str
+    kind: Literal["file", "folder", "archive", "stream", "simulator"]
+    sha256: str
+    width: int
+    height: int
+    fps: float | None
+    duration_s: float | None
+    frame_count: int | None
+    codec: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Which presentation times are delivered, and at what size.
+
+    Attributes:
+        name: `analysis`, `motion`, or a stage's own word.
+        fps: frames nearest to a regular grid of this rate, never more than once each; None for
+            every decoded frame.
+        size: exact (width, height); None keeps the aspect ratio.
+        long_side: the longer side is reduced to this many pixels (never enlarged); None with
+            `size` None keeps the stored size.
+    """
+
+    name: str
+    fps: float | None = None
+    size: tuple[int, int] | None = None
+    long_side: int | None = None
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) of delivered frames for a source of the given stored size."""
+        if self.size is not None:
+            return self.size
+        if self.long_side is None or max(width, height) <= self.long_side:
+            return width, height
+        scale = self.long_side / max(width, height)
+        return max(2, round(width * scale)), max(2, round(height * scale))
