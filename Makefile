@@ -1,0 +1,48 @@
+# Two commands on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+# Each sets up .venv from nothing and then does its job.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.stpe
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint bench clean
+
+demo: $(STAMP)-demo
+	$(BIN)/stpe demo --out demo
+
+test: $(STAMP)-dev
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(STAMP)-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(STAMP)-bench
+	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/kill.py
+
+clean:
+	rm -rf $(VENV) demo build dist
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP)-demo: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[rerun,sim]'
+	@touch $@
+
+$(STAMP)-dev: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+# Reference libraries that the benchmarks compare with. Those that would bring a second OpenCV are
+# installed without their dependencies.
+$(STAMP)-bench: pyproject.toml benchmarks/requirements.txt | $(STAMP)-dev
+	$(PIP) -r benchmarks/requirements.txt
+	$(PIP) --no-deps -r benchmarks/requirements-nodeps.txt
+	@touch $@
