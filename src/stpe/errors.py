@@ -44,6 +44,10 @@ class ModelError(StpeError):
     http_status = 503
 
 
+class StageError(StpeError):
+    """A stage failed on a window of a source; nothing of that source is stored."""
+
+
 class MissingExtraError(StpeError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 

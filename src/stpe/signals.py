@@ -20,6 +20,9 @@ from stpe.errors import UsageError
 
 RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
 LABEL = pa.struct([("label", pa.string()), ("confidence", pa.float32())])
+MODEL = pa.struct(
+    [(name, pa.string()) for name in ("role", "model", "sha256", "licence", "precision")]
+)
 F32S = pa.list_(pa.float32())
 F16S = pa.list_(pa.float16())
 I32S = pa.list_(pa.int32())
@@ -36,6 +39,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "relations": ("frame_index", "subject_object_id", "object_object_id", "relation"),
     "events": ("event_id",),
     "clips": ("clip_id",),
+    "artifacts": ("stage", "chunk"),
 }
 
 
@@ -317,6 +321,15 @@ SIGNALS: tuple[Signal, ...] = (
     _s("clips.embedding", F32S, "1", "Clip encoder's embedding, unit L2", _ABSENT),
     _s("clips.pooled_embedding", F32S, "1", "Attention-pooled frame embeddings, unit L2", _ABSENT),
     _s("clips.classes", pa.list_(LABEL), "1", "Best classes, most probable first", _ABSENT),
+    # artifacts (rows are the outputs of stages, a chunk each; and the stages that are absent) --
+    _s("artifacts.stage", pa.string(), "", "Stage name", key=True),
+    _s("artifacts.chunk", pa.int32(), "", "Chunk number", "whole video, or absent", key=True),
+    _s("artifacts.version", pa.string(), "", "Stage version"),
+    _s("artifacts.key", pa.string(), "", "Content key; names the file in artifacts/", "absent"),
+    _s("artifacts.models", pa.list_(MODEL), "", "Models it ran, with weights hash and licence"),
+    _s("artifacts.seconds", pa.float64(), "s", "Time spent inside the stage", "absent"),
+    _s("artifacts.rows", pa.int64(), "", "Rows made, all tables together", "absent"),
+    _s("artifacts.reason", pa.string(), "", "Why the stage is absent", "it ran"),
 )
 
 _BY_NAME = {s.name: s for s in SIGNALS}
