@@ -1,0 +1,183 @@
+"""Video files: any container and codec of the bundled FFmpeg that carries video."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.error import FFmpegError
+
+from stpe.errors import SourceError
+from stpe.video.frame import SourceInfo
+from stpe.video.limits import Limits
+from stpe.video.picture import orientation_of
+from stpe.video.source import Decoded, Source
+from stpe.video.timestamps import repaired
+
+#: Containers that hold their own frames. Playlists and scripts (HLS, DASH, concat, SDP) are left
+#: out: they would make the decoder open other files and addresses.
+_FORMATS = (
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif,apng,nut,mxf,ivf,obu,av1,h264,hevc,vvc,"
+    "m4v,mpegvideo,mjpeg,yuv4mpegpipe,dv,rm,wtv,"
+    "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,ppm_pipe"
+)
+#: Seconds that FFmpeg may spend on probing, and on finding the next packet of a local file.
+_TIMEOUT_S = (30.0, 30.0)
+_DEFAULT_RATE = Fraction(25)
+#: PQ and HLG, as numbered by ITU-T H.273.
+_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+
+
+class ContainerSource(Source):
+    """Frames of one video file, in presentation order, with the container's times."""
+
+    def __init__(self, path: Path, uri: str, limits: Limits) -> None:
+        """Open, check and decode the first frame. Raises SourceError or SourceLimitError."""
+        self._path = path.resolve()
+        self._limits = limits
+        limits.check_bytes(self._path.stat().st_size)
+        with _open(self._path, limits) as container:
+            stream = _video_stream(container)
+            limits.check_frame(stream.codec_context.width, stream.codec_context.height)
+            self._rate: Fraction | None = stream.average_rate or stream.guessed_rate
+            seconds = _claimed_seconds(container, stream)
+            limits.check_length(stream.frames, seconds or 0.0)
+            first = next(self._decode(container, stream, []), None)
+            if first is None:
+                raise SourceError("no frame of the video can be decoded; check or re-encode it")
+            limits.check_frame(first.width, first.height)
+            width, height = orientation_of(first).upright(first.width, first.height)
+            self.info = SourceInfo(
+                uri=uri,
+                kind="file",
+                sha256=_sha256(self._path),
+                width=width,
+                height=height,
+                fps=None if self._rate is None else float(self._rate),
+                duration_s=seconds,
+                frame_count=stream.frames or None,
+                codec=stream.codec_context.codec.canonical_name,
+            )
+            if first.color_trc in _HDR_TRANSFERS:
+                name = _HDR_TRANSFERS[first.color_trc]
+                self.warn(f"the video is HDR ({name}); its colours are not tone-mapped")
+
+    @property
+    def media(self) -> Path:
+        """The file itself."""
+        return self._path
+
+    def __iter__(self) -> Iterator[Decoded]:
+        """Decode the whole file. Damage is skipped and named in `info.warnings`."""
+        problems: list[str] = []
+        try:
+            with _open(self._path, self._limits) as container:
+                stream = _video_stream(container)
+                yield from self._frames(container, stream, problems)
+        finally:
+            for problem in problems:
+                self.warn(problem)
+
+    def close(self) -> None:
+        """Nothing is held between iterations."""
+
+    def _frames(self, container: Any, stream: Any, problems: list[str]) -> Iterator[Decoded]:
+        step_s = float(1 / (self._rate or _DEFAULT_RATE))
+        stamped = ((_seconds(f), f) for f in self._decode(container, stream, problems))
+        first_pts: float | None = None
+        size: tuple[int, int] | None = None
+        for index, (pts, frame) in enumerate(repaired(stamped, step_s, problems)):
+            first_pts = pts if first_pts is None else first_pts
+            self._limits.check_length(index + 1, pts - first_pts)
+            if size != (frame.width, frame.height):
+                self._limits.check_frame(frame.width, frame.height)
+                if size is not None:
+                    self.warn(
+                        f"the frame size changes from {size[0]}x{size[1]} to "
+                        f"{frame.width}x{frame.height}; all are scaled to the first"
+                    )
+                size = (frame.width, frame.height)
+            yield Decoded(index, pts, frame, orientation_of(frame))
+
+    def _decode(self, container: Any, stream: Any, problems: list[str]) -> Iterator[av.VideoFrame]:
+        """Every frame that decodes; what does not is counted in `problems`."""
+        context = stream.codec_context
+        context.thread_type = "AUTO"
+        context.options = {**context.options, "max_pixels": str(self._limits.max_pixels)}
+        damaged = 0
+        concealed = 0
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except FFmpegError as error:
+                problems.append(f"the file breaks off: {_reason(error)}")
+                packet = None
+            if packet is None:
+                break
+            try:
+                frames = packet.decode()
+            except FFmpegError:
+                damaged += 1
+                continue
+            for frame in frames:
+                concealed += frame.is_corrupt
+                yield frame
+        if damaged:
+            problems.append(f"{damaged} damaged packets were skipped")
+        if concealed:
+            problems.append(f"{concealed} frames are damaged")
+
+
+def _open(path: Path, limits: Limits) -> Any:
+    options = {
+        "format_whitelist": _FORMATS,
+        "protocol_whitelist": "file",
+        "max_pixels": str(limits.max_pixels),
+    }
+    try:
+        return av.open(
+            f"file:{path}", options=options, metadata_errors="replace", timeout=_TIMEOUT_S
+        )
+    except (FFmpegError, ValueError) as error:
+        raise SourceError(
+            f"{path.name} is not a video that can be read ({_reason(error)}); "
+            "check the file or re-encode it"
+        ) from None
+
+
+def _video_stream(container: Any) -> Any:
+    streams = [s for s in container.streams.video if not _is_cover(s) and s.codec_context]
+    if not streams:
+        raise SourceError("the file holds no video stream that can be decoded; give a video")
+    return max(streams, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _claimed_seconds(container: Any, stream: Any) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return None if container.duration is None else float(container.duration) / av.time_base
+
+
+def _seconds(frame: av.VideoFrame) -> float | None:
+    stamp = frame.pts if frame.pts is not None else frame.dts
+    if stamp is None or not frame.time_base:
+        return None
+    return float(stamp * frame.time_base)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).lower()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

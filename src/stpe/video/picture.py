@@ -1,0 +1,88 @@
+"""From a decoder's frame to an upright RGB image of the wanted size, in one conversion."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from stpe.video.frame import ImageHW3
+
+#: Area averaging is both the cheapest and the closest to true averaging of swscale's filters when
+#: reducing. Without full chroma interpolation its RGB output is two grey levels too dark.
+_FILTER = Interpolation.AREA | Interpolation.FULL_CHR_H_INT
+
+#: (a, b, c, d) of the display matrix: x' = a x + c y, y' = b x + d y, to (quarter turns
+#: counter-clockwise after the mirror, mirrored left-right first).
+_ORIENTATIONS = {
+    (1, 0, 0, 1): (0, False),
+    (0, -1, 1, 0): (1, False),
+    (-1, 0, 0, -1): (2, False),
+    (0, 1, -1, 0): (3, False),
+    (-1, 0, 0, 1): (0, True),
+    (0, 1, 1, 0): (1, True),
+    (1, 0, 0, -1): (2, True),
+    (0, -1, -1, 0): (3, True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How a stored picture is to be shown: mirrored left-right, then turned.
+
+    Attributes:
+        turns: quarter turns counter-clockwise.
+        mirrored: whether left and right are swapped first.
+    """
+
+    turns: int = 0
+    mirrored: bool = False
+
+    def upright(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) as shown, of a picture stored as width x height, or back."""
+        return (height, width) if self.turns % 2 else (width, height)
+
+
+#: Shown as stored.
+UPRIGHT = Orientation()
+
+
+def orientation_of(frame: av.VideoFrame) -> Orientation:
+    """The orientation that a frame's display matrix asks for, to the nearest quarter turn."""
+    try:
+        matrix: Any = frame.side_data[Type.DISPLAYMATRIX]
+    except KeyError:
+        return UPRIGHT
+    a, b, _, c, d = struct.unpack("<5i", bytes(matrix)[:20])
+    largest = max(abs(v) for v in (a, b, c, d)) or 1
+    unit = tuple(round(v / largest) for v in (a, b, c, d))
+    return Orientation(*_ORIENTATIONS.get(unit, (0, False)))
+
+
+class Scaler:
+    """Converts decoder frames to RGB of one size. Not safe to share between threads."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width = width
+        self.height = height
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame, orientation: Orientation) -> ImageHW3:
+        """height x width x 3 uint8 RGB, upright, contiguous.
+
+        Colours follow the frame's colour tags; an untagged frame is read as BT.601, as FFmpeg does.
+        """
+        width, height = orientation.upright(self.width, self.height)
+        rgb = self._reformatter.reformat(
+            frame, width, height, "rgb24", interpolation=_FILTER, threads=1
+        )
+        image: NDArray[np.uint8] = np.asarray(rgb.to_ndarray(), np.uint8)
+        if orientation.mirrored:
+            image = image[:, ::-1]
+        return np.ascontiguousarray(np.rot90(image, orientation.turns))
