@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stpe.stages.flow import Flow
 from stpe.stages.stage import Stage
 
-STAGES: tuple[type[Stage], ...] = ()
+STAGES: tuple[type[Stage], ...] = (Flow,)

@@ -1,0 +1,1 @@
+"""Models that are algorithms of OpenCV: nothing to download."""
