@@ -77,4 +77,4 @@ def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     mean_ranks = [(np.cumsum(n) - (n + 1) / 2)[inverse] for inverse, n in ranks]
     if any(r.std() == 0 for r in mean_ranks):
         return float("nan")
-    return float(np.corrcoef(*mean_ranks)[0, 1])
+    return float(np.corrcoef(mean_ranks[0], mean_ranks[1])[0, 1])
