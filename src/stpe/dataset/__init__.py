@@ -1,1 +1,6 @@
 """The dataset on disk: tables, original media, reader, exports. Knows nothing of models."""
+
+from stpe.dataset.reader import Dataset, open_dataset
+from stpe.dataset.writer import DatasetWriter
+
+__all__ = ["Dataset", "DatasetWriter", "open_dataset"]

@@ -1,0 +1,127 @@
+"""Where a dataset keeps things, and the manifest that says which of them count.
+
+DATASET/
+  dataset.json          the manifest; replaced atomically, so a commit is one rename
+  tables/<table>.lance  one Lance dataset a table
+  media/<sha256><suffix> the original sources, by content hash
+  artifacts/            outputs of stages, by content key (belongs to the pipeline)
+  .lock                 held by the one writer
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from stpe.errors import DatasetError
+from stpe.signals import TABLES, schema
+
+#: Number of this layout. A reader refuses any other.
+FORMAT = 1
+MANIFEST = "dataset.json"
+VIDEO_ID = pa.field(
+    "video_id",
+    pa.string(),
+    metadata={"unit": "", "doc": "First 16 hex digits of the source's sha256", "null": ""},
+)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is in the dataset.
+
+    Attributes:
+        tables: Lance version of each table that has rows; versions past it do not count.
+        videos: plan key of each sealed video, in the order they were first sealed.
+    """
+
+    tables: dict[str, int] = field(default_factory=dict)
+    videos: dict[str, str] = field(default_factory=dict)
+
+    def with_video(self, video_id: str, plan_key: str, tables: dict[str, int]) -> Manifest:
+        """This manifest with one more sealed video and these table versions."""
+        return replace(self, tables=tables, videos={**self.videos, video_id: plan_key})
+
+    def without_video(self, video_id: str, tables: dict[str, int]) -> Manifest:
+        """This manifest with one video less and these table versions."""
+        left = {name: key for name, key in self.videos.items() if name != video_id}
+        return replace(self, tables=tables, videos=left)
+
+
+def table_path(root: Path, table: str) -> Path:
+    """Folder of one Lance table."""
+    return root / "tables" / f"{table}.lance"
+
+
+def table_schema(table: str) -> pa.Schema:
+    """Stored schema: `video_id`, then every signal of the table."""
+    return pa.schema([VIDEO_ID, *schema(table)])
+
+
+def find_media(root: Path, sha256: str) -> Path | None:
+    """The stored source with that hash, if it is there."""
+    found = sorted((root / "media").glob(f"{sha256}*"))
+    return found[0] if found else None
+
+
+def read_manifest(root: Path) -> Manifest:
+    """The manifest of the dataset at `root`.
+
+    Raises:
+        DatasetError: there is none, it is damaged, or it has another format number.
+    """
+    path = root / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        number = content["format"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatasetError(
+            f"{root} is not a dataset: it has no {MANIFEST}; make one with `stpe process`"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path} cannot be read ({error}): restore it from a copy or process the sources again"
+        ) from None
+    if number != FORMAT:
+        raise DatasetError(
+            f"{root} has format {number} and this version reads {FORMAT}: use the stpe that made "
+            "it, or process the sources again"
+        )
+    tables = {name: int(content["tables"][name]) for name in TABLES if name in content["tables"]}
+    return Manifest(tables, dict(content["videos"]))
+
+
+def write_manifest(root: Path, manifest: Manifest) -> None:
+    """Replace the manifest atomically and durably."""
+    content = {"format": FORMAT, "tables": manifest.tables, "videos": manifest.videos}
+    write_atomically(root / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader or a power cut sees the old one or the new one, whole."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

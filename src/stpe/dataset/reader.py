@@ -1,0 +1,146 @@
+"""Reading a dataset: tables as Arrow or pandas, pixels, masks, and clips for training.
+
+A `Dataset` sees what was sealed when it was opened, whatever a writer does meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from stpe.dataset.layout import Manifest, find_media, read_manifest, table_schema
+from stpe.dataset.rows import Query, Rows
+from stpe.errors import DatasetError, MissingExtraError, UsageError
+from stpe.signals import TABLES, signal
+
+#: Columns that say when a row holds: a moment, or the begin and end of a span.
+_TIMES: dict[str, tuple[str, str]] = {
+    "transitions": ("pts", "pts"),
+    "shots": ("start_pts", "end_pts"),
+    "frames": ("pts", "pts"),
+    "motion": ("pts", "pts"),
+    "objects": ("pts", "pts"),
+    "tracks": ("first_pts", "last_pts"),
+    "relations": ("pts", "pts"),
+    "events": ("pts", "end_pts"),
+    "clips": ("start_pts", "end_pts"),
+}
+
+
+def open_dataset(path: str | Path) -> Dataset:
+    """Open a dataset folder for reading.
+
+    >>> ds = open_dataset("ds")                                       # doctest: +SKIP
+    >>> ds.arrow("objects", columns=["pts", "label"], start_s=2.0)    # doctest: +SKIP
+
+    Raises:
+        DatasetError: there is no dataset, it is damaged, or of another format.
+    """
+    root = Path(path).resolve()
+    return Dataset(root, read_manifest(root))
+
+
+class Dataset:
+    """One dataset as it was when opened. Picklable; safe in threads and forked processes."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.rows = Rows(path, manifest.tables)
+
+    @property
+    def videos(self) -> tuple[str, ...]:
+        """`video_id` of every sealed video, in the order they were added."""
+        return tuple(self.manifest.videos)
+
+    @cached_property
+    def tables(self) -> dict[str, int]:
+        """Number of rows of every table."""
+        return {table: self.rows.count(table) for table in TABLES}
+
+    def arrow(
+        self,
+        table: str,
+        video_id: str | None = None,
+        columns: Sequence[str] | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+    ) -> pa.Table:
+        """Rows of one table, sorted by video (in the order they were added) and key.
+
+        Args:
+            table: one of `Dataset.tables`.
+            video_id: only this video.
+            columns: only these, in this order; all by default.
+            start_s: only rows that hold at or after this presentation time.
+            end_s: only rows that hold before this presentation time.
+
+        Raises:
+            UsageError: an unknown table, column or video, or times for a table without them.
+        """
+        schema = self._schema(table)
+        names = tuple(schema.names if columns is None else columns)
+        for name in names:
+            if name != "video_id":
+                signal(f"{table}.{name}")
+        where = self._where(table, video_id, start_s, end_s)
+        if table not in self.manifest.tables:
+            return pa.schema([schema.field(name) for name in names]).empty_table()
+        return self.rows.read(Query(table, names, where=where))
+
+    def pandas(
+        self,
+        table: str,
+        video_id: str | None = None,
+        columns: Sequence[str] | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+    ) -> Any:
+        """What `arrow` gives, as a `pandas.DataFrame`. Raises MissingExtraError without pandas."""
+        try:
+            import pandas  # noqa: F401
+        except ImportError:
+            raise MissingExtraError(
+                "pandas is not installed: pip install 'stpe[pandas]', or use .arrow()"
+            ) from None
+        return self.arrow(table, video_id, columns, start_s, end_s).to_pandas()
+
+    def media(self, video_id: str) -> Path:
+        """The stored source of a video. Raises DatasetError where the file is missing."""
+        sha256 = self.arrow("videos", video_id, ["sha256"])["sha256"][0].as_py()
+        found = find_media(self.path, sha256)
+        if found is None:
+            raise DatasetError(
+                f"the media of video {video_id} are missing from {self.path / 'media'}: put the "
+                f"file {sha256[:16]}... back, or process the source again"
+            )
+        return found
+
+    def _schema(self, table: str) -> pa.Schema:
+        if table not in TABLES:
+            raise UsageError(f"no table is called {table!r}; there are {', '.join(TABLES)}")
+        return table_schema(table)
+
+    def _where(
+        self, table: str, video_id: str | None, start_s: float | None, end_s: float | None
+    ) -> str | None:
+        terms = []
+        if video_id is not None:
+            if video_id not in self.manifest.videos:
+                raise UsageError(f"no video is called {video_id!r} in {self.path}")
+            terms.append(f"video_id = '{video_id}'")
+        if (start_s is not None or end_s is not None) and table not in _TIMES:
+            raise UsageError(f"rows of {table} have no time: leave start_s and end_s out")
+        if start_s is not None:
+            begin, end = _TIMES[table]
+            last = end if end == begin or table != "events" else f"coalesce({end}, {begin})"
+            # A span's end is exclusive, a moment's or an observation's is not.
+            sign = ">" if table in ("shots", "clips") else ">="
+            terms.append(f"{last} {sign} {float(start_s)!r}")
+        if end_s is not None:
+            terms.append(f"{_TIMES[table][0]} < {float(end_s)!r}")
+        return " AND ".join(terms) or None

@@ -1,0 +1,280 @@
+"""Writing: videos go in whole or not at all.
+
+Rows are streamed into Lance tables, which only adds versions that nobody looks at; the rename of
+the manifest, which pins one version of every table, makes them count. A writer that dies leaves
+versions past the pinned ones, and the next writer rolls them back.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import filelock
+import lance
+import pyarrow as pa
+
+from stpe.dataset import compact
+from stpe.dataset.layout import (
+    MANIFEST,
+    Manifest,
+    find_media,
+    read_manifest,
+    sync_folder,
+    table_path,
+    table_schema,
+    write_manifest,
+)
+from stpe.errors import DatasetError
+from stpe.signals import TABLES
+
+
+class DatasetWriter:
+    """The one writer of a dataset folder; a context manager.
+
+    Args:
+        path: the dataset folder; made if missing.
+
+    Raises:
+        DatasetError: another process is writing it, or the folder holds something else.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            foreign = [p.name for p in self.path.iterdir() if p.name not in (".lock", "artifacts")]
+        except OSError as error:
+            raise DatasetError(
+                f"cannot use {self.path} as a dataset folder: {error.strerror}; choose another"
+            ) from None
+        fresh = not (self.path / MANIFEST).exists()
+        if fresh and [name for name in foreign if not name.startswith(".writing-")]:
+            raise DatasetError(
+                f"{self.path} holds files but no dataset; choose an empty or new folder"
+            )
+        self._lock = filelock.FileLock(self.path / ".lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise DatasetError(
+                f"another process is writing {self.path}; wait for it or choose another folder"
+            ) from None
+        try:
+            if fresh:
+                write_manifest(self.path, Manifest())
+            self._manifest = self._roll_back(read_manifest(self.path))
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others write."""
+        self._lock.release()
+
+    @property
+    def videos(self) -> dict[str, str]:
+        """Plan key of each sealed video."""
+        return dict(self._manifest.videos)
+
+    def sealed(self, video_id: str) -> str | None:
+        """The plan key that `video_id` was committed with, or None if it is not in the dataset."""
+        return self._manifest.videos.get(video_id)
+
+    def add_media(self, sha256: str, path: str | Path) -> Path:
+        """Copy a source into `media/`, atomically; nothing happens if it is there already.
+
+        Args:
+            sha256: content hash of the source (`SourceInfo.sha256`); becomes the file's name.
+            path: the file to copy; its suffix is kept.
+
+        Returns:
+            The path of the copy.
+        """
+        there = find_media(self.path, sha256)
+        if there is not None:
+            return there
+        folder = self.path / "media"
+        folder.mkdir(exist_ok=True)
+        target = folder / f"{sha256}{Path(path).suffix.lower()}"
+        temporary = folder / f".writing-{os.getpid()}-{target.name}"
+        try:
+            shutil.copyfile(path, temporary)
+            _sync_file(temporary)
+            temporary.replace(target)
+        except OSError as error:
+            raise DatasetError(
+                f"cannot copy {path} into {folder}: {error.strerror or error}"
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(folder)
+        return target
+
+    def commit(
+        self, video_id: str, plan_key: str, tables: Mapping[str, Iterable[pa.RecordBatch]]
+    ) -> None:
+        """Replace all rows of a video in all tables, and seal it. All of it happens or none.
+
+        Args:
+            video_id: first 16 hex digits of the source's sha256.
+            plan_key: what the rows depend on; `sealed` gives it back.
+            tables: rows of each table, sorted by key, as batches of the table's schema or of some
+                of its columns (`stpe.signals.schema`); columns not given are null. `video_id` is
+                added here. Batches are streamed: memory does not grow with the table.
+
+        Raises:
+            DatasetError: the folder cannot be written. Errors raised while a batch is made pass
+            through. In both cases the dataset is as before.
+        """
+        unknown = set(tables) - set(TABLES)
+        if unknown:
+            raise DatasetError(f"no table is called {', '.join(sorted(unknown))}")
+        started = time.time()
+        versions = dict(self._manifest.tables)
+        replaced = video_id in self._manifest.videos
+        try:
+            for table in TABLES:
+                if replaced and table in versions:
+                    versions[table] = self._delete(table, video_id)
+                version = self._append(table, video_id, tables.get(table, ()))
+                if version is not None:
+                    versions[table] = version
+            self._pin(self._manifest.with_video(video_id, plan_key, versions), started)
+        except BaseException:
+            self._manifest = self._roll_back(self._manifest)
+            raise
+
+    def remove(self, video_id: str) -> None:
+        """Take a video, its rows and its media out of the dataset; nothing if it is not there."""
+        if video_id not in self._manifest.videos:
+            return
+        started = time.time()
+        try:
+            versions = {table: self._delete(table, video_id) for table in self._manifest.tables}
+            self._pin(self._manifest.without_video(video_id, versions), started)
+        except BaseException:
+            self._manifest = self._roll_back(self._manifest)
+            raise
+        for media in (self.path / "media").glob(f"{video_id}*"):
+            media.unlink(missing_ok=True)
+
+    def _append(self, table: str, video_id: str, batches: Iterable[pa.RecordBatch]) -> int | None:
+        schema = table_schema(table)
+        rows = (_conform(batch, video_id, schema) for batch in batches if batch.num_rows)
+        first = next(rows, None)
+        if first is None:
+            return None
+        failed: list[BaseException] = []
+
+        def stream() -> Iterator[pa.RecordBatch]:
+            yield first
+            try:
+                yield from rows
+            except BaseException as error:
+                failed.append(error)
+                raise
+
+        path = table_path(self.path, table)
+        path.parent.mkdir(exist_ok=True)
+        try:
+            written = lance.write_dataset(
+                pa.RecordBatchReader.from_batches(schema, stream()),
+                str(path),
+                mode="append" if path.exists() else "create",
+                max_bytes_per_file=compact.MAX_BYTES,
+            )
+            written = compact.compact(written)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            if failed:
+                raise failed[0] from error
+            raise DatasetError(f"cannot write {path}: {error}") from error
+        return int(written.version)
+
+    def _delete(self, table: str, video_id: str) -> int:
+        rows = lance.dataset(str(table_path(self.path, table)))
+        if rows.count_rows(f"video_id = '{video_id}'"):
+            rows.delete(f"video_id = '{video_id}'")
+        return int(rows.version)
+
+    def _pin(self, manifest: Manifest, started: float) -> None:
+        changed = [t for t, v in manifest.tables.items() if v != self._manifest.tables.get(t)]
+        for table in changed:
+            _sync_tree(table_path(self.path, table), started)
+        write_manifest(self.path, manifest)
+        self._manifest = manifest
+        for table in changed:
+            compact.clean(table_path(self.path, table))
+
+    def _roll_back(self, manifest: Manifest) -> Manifest:
+        """Undo what an interrupted writer left: versions past the pinned ones."""
+        versions = dict(manifest.tables)
+        for table in TABLES:
+            path = table_path(self.path, table)
+            if table not in versions:
+                shutil.rmtree(path, ignore_errors=True)
+                continue
+            try:
+                if lance.dataset(str(path)).version != versions[table]:
+                    pinned = lance.dataset(str(path), version=versions[table])
+                    pinned.restore()
+                    versions[table] = int(lance.dataset(str(path)).version)
+            except (OSError, ValueError) as error:
+                raise DatasetError(
+                    f"table {table} of {self.path} is damaged ({error}): restore it from a copy "
+                    "or process the sources into a new folder"
+                ) from None
+        if versions == manifest.tables:
+            return manifest
+        restored = Manifest(versions, manifest.videos)
+        write_manifest(self.path, restored)
+        return restored
+
+
+def _conform(batch: pa.RecordBatch, video_id: str, schema: pa.Schema) -> pa.RecordBatch:
+    unknown = set(batch.schema.names) - set(schema.names)
+    if unknown:
+        raise DatasetError(f"columns are not in the vocabulary: {', '.join(sorted(unknown))}")
+    columns: list[pa.Array] = []
+    for field in schema:
+        if field.name == "video_id":
+            columns.append(pa.repeat(pa.scalar(video_id), batch.num_rows))
+        elif field.name in batch.schema.names:
+            columns.append(batch.column(field.name).cast(field.type))
+        else:
+            columns.append(pa.nulls(batch.num_rows, field.type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_tree(root: Path, since: float) -> None:
+    """Make the files written under `root` since that time durable, and their names."""
+    for folder, _, names in os.walk(root):
+        fresh = [Path(folder, n) for n in names]
+        fresh = [p for p in fresh if p.stat().st_mtime >= since - 1]
+        for path in fresh:
+            _sync_file(path)
+        if fresh:
+            sync_folder(Path(folder))
