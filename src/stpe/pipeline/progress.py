@@ -1,0 +1,26 @@
+"""What a run tells whoever watches it. The silent watcher is the base class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stpe.video.frame import SourceInfo
+
+
+class Progress:
+    """Told what happens; every method may be called from any thread. Does nothing by itself."""
+
+    def source(self, info: SourceInfo, stages: Sequence[str]) -> None:
+        """A source begins; `stages` in the plan's order."""
+
+    def advance(self, stage: str, video_s: float, reused: bool) -> None:
+        """A stage answered for `video_s` more seconds of video, perhaps from an artifact."""
+
+    def measured(self, duration_s: float) -> None:
+        """The source was decoded to its end: its true length is known."""
+
+    def storing(self, table: str) -> None:
+        """The dataset's tables are being written."""
+
+    def done(self, message: str) -> None:
+        """A source ended; `message` says how in one line."""
