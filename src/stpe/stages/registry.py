@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stpe.stages.flow import Flow
+from stpe.stages.pose import Pose
 from stpe.stages.stage import Stage
 
-STAGES: tuple[type[Stage], ...] = (Flow,)
+STAGES: tuple[type[Stage], ...] = (Flow, Pose)
