@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +14,7 @@ from stpe.errors import SourceError
 from stpe.video.frame import SourceInfo
 from stpe.video.limits import Limits
 from stpe.video.picture import orientation_of
-from stpe.video.source import Decoded, Source
+from stpe.video.source import Decoded, Source, sha256_of
 from stpe.video.timestamps import repaired
 
 #: Containers that hold their own frames. Playlists and scripts (HLS, DASH, concat, SDP) are left
@@ -37,8 +36,8 @@ class ContainerSource(Source):
 
     def __init__(self, path: Path, uri: str, limits: Limits) -> None:
         """Open, check and decode the first frame. Raises SourceError or SourceLimitError."""
+        super().__init__(limits)
         self._path = path.resolve()
-        self._limits = limits
         limits.check_bytes(self._path.stat().st_size)
         with _open(self._path, limits) as container:
             stream = _video_stream(container)
@@ -46,7 +45,7 @@ class ContainerSource(Source):
             self._rate: Fraction | None = stream.average_rate or stream.guessed_rate
             seconds = _claimed_seconds(container, stream)
             limits.check_length(stream.frames, seconds or 0.0)
-            first = next(self._decode(container, stream, []), None)
+            first = next(self._pictures(container, stream, []), None)
             if first is None:
                 raise SourceError("no frame of the video can be decoded; check or re-encode it")
             limits.check_frame(first.width, first.height)
@@ -54,7 +53,7 @@ class ContainerSource(Source):
             self.info = SourceInfo(
                 uri=uri,
                 kind="file",
-                sha256=_sha256(self._path),
+                sha256=sha256_of(self._path),
                 width=width,
                 height=height,
                 fps=None if self._rate is None else float(self._rate),
@@ -71,43 +70,27 @@ class ContainerSource(Source):
         """The file itself."""
         return self._path
 
-    def __iter__(self) -> Iterator[Decoded]:
+    def decode(self) -> Iterator[Decoded]:
         """Decode the whole file. Damage is skipped and named in `info.warnings`."""
+        step_s = float(1 / (self._rate or _DEFAULT_RATE))
         problems: list[str] = []
         try:
-            with _open(self._path, self._limits) as container:
+            with _open(self._path, self.limits) as container:
                 stream = _video_stream(container)
-                yield from self._frames(container, stream, problems)
+                stamped = ((_seconds(f), f) for f in self._pictures(container, stream, problems))
+                for index, (pts, frame) in enumerate(repaired(stamped, step_s, problems)):
+                    yield Decoded(index, pts, frame, orientation_of(frame))
         finally:
             for problem in problems:
                 self.warn(problem)
 
-    def close(self) -> None:
-        """Nothing is held between iterations."""
-
-    def _frames(self, container: Any, stream: Any, problems: list[str]) -> Iterator[Decoded]:
-        step_s = float(1 / (self._rate or _DEFAULT_RATE))
-        stamped = ((_seconds(f), f) for f in self._decode(container, stream, problems))
-        first_pts: float | None = None
-        size: tuple[int, int] | None = None
-        for index, (pts, frame) in enumerate(repaired(stamped, step_s, problems)):
-            first_pts = pts if first_pts is None else first_pts
-            self._limits.check_length(index + 1, pts - first_pts)
-            if size != (frame.width, frame.height):
-                self._limits.check_frame(frame.width, frame.height)
-                if size is not None:
-                    self.warn(
-                        f"the frame size changes from {size[0]}x{size[1]} to "
-                        f"{frame.width}x{frame.height}; all are scaled to the first"
-                    )
-                size = (frame.width, frame.height)
-            yield Decoded(index, pts, frame, orientation_of(frame))
-
-    def _decode(self, container: Any, stream: Any, problems: list[str]) -> Iterator[av.VideoFrame]:
+    def _pictures(
+        self, container: Any, stream: Any, problems: list[str]
+    ) -> Iterator[av.VideoFrame]:
         """Every frame that decodes; what does not is counted in `problems`."""
         context = stream.codec_context
         context.thread_type = "AUTO"
-        context.options = {**context.options, "max_pixels": str(self._limits.max_pixels)}
+        context.options = {**context.options, "max_pixels": str(self.limits.max_pixels)}
         damaged = 0
         concealed = 0
         packets = container.demux(stream)
@@ -176,8 +159,3 @@ def _seconds(frame: av.VideoFrame) -> float | None:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).lower()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

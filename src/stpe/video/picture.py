@@ -59,6 +59,9 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
         matrix: Any = frame.side_data[Type.DISPLAYMATRIX]
     except KeyError:
         return UPRIGHT
+    except ValueError:
+        # PyAV lists no side data at all where it meets a kind that it has no name for (EXIF).
+        return Orientation(round(frame.rotation / 90) % 4)
     a, b, _, c, d = struct.unpack("<5i", bytes(matrix)[:20])
     largest = max(abs(v) for v in (a, b, c, d)) or 1
     unit = tuple(round(v / largest) for v in (a, b, c, d))

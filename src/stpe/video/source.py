@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +15,7 @@ from typing import Any, Self
 import av
 
 from stpe.video.frame import SourceInfo
+from stpe.video.limits import Limits
 from stpe.video.picture import UPRIGHT, Orientation
 
 
@@ -44,18 +48,50 @@ class Source(ABC):
 
     info: SourceInfo
 
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._temporary: list[Callable[[], object]] = []
+
     @property
     @abstractmethod
     def media(self) -> Path:
         """A local file of the original, which `open_source` reads to the same frames."""
 
     @abstractmethod
-    def __iter__(self) -> Iterator[Decoded]:
-        """Decode from the start. Raises SourceLimitError past a limit."""
+    def decode(self) -> Iterator[Decoded]:
+        """Decode from the start, in order, with strictly increasing times."""
 
-    @abstractmethod
+    def __iter__(self) -> Iterator[Decoded]:
+        """Frames of `decode`, held to the limits. Raises SourceLimitError past one."""
+        size = self.info.width, self.info.height
+        others: set[tuple[int, int]] = set()
+        first_pts: float | None = None
+        for count, frame in enumerate(self.decode(), 1):
+            first_pts = frame.pts if first_pts is None else first_pts
+            self.limits.check_length(count, frame.pts - first_pts)
+            shown = frame.orientation.upright(frame.picture.width, frame.picture.height)
+            if shown != size and shown not in others:
+                self.limits.check_frame(*shown)
+                others.add(shown)
+                self.warn(
+                    f"not every frame is {size[0]}x{size[1]} (one is {shown[0]}x{shown[1]}); "
+                    "all are scaled to the first one's size"
+                )
+            yield frame
+
+    def warn(self, message: str) -> None:
+        """Add a warning to `info`, once."""
+        if message not in self.info.warnings:
+            self.info.warnings.append(message)
+
+    def removes(self, folder: Path) -> None:
+        """Remove `folder` when the source is closed, dropped, or the process ends."""
+        self._temporary.append(weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True))
+
     def close(self) -> None:
         """Release files. Iterating afterwards is an error."""
+        for remove in self._temporary:
+            remove()
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +104,8 @@ class Source(ABC):
     ) -> None:
         self.close()
 
-    def warn(self, message: str) -> None:
-        """Add a warning to `info` once."""
-        if message not in self.info.warnings:
-            self.info.warnings.append(message)
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,152 @@
+"""Image sequences: a folder of images, or a ZIP of frames and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import PurePosixPath
+from statistics import median
+from typing import Literal
+
+import av
+
+from stpe.errors import SourceError, SourceLimitError
+from stpe.video.files import Files
+from stpe.video.frame import SourceInfo
+from stpe.video.limits import Limits
+from stpe.video.picture import orientation_of
+from stpe.video.records import Records
+from stpe.video.source import Decoded, Source
+from stpe.video.stamps import NAMES, read_stamps
+from stpe.video.still import SUFFIXES, decode_picture, picture_codec
+from stpe.video.timestamps import repaired
+
+DEFAULT_FPS = 30.0
+
+
+class ImageSource(Source):
+    """Images of a set in natural order.
+
+    Times come from a timestamps file (as they are), else from the state records' `timestamp` (from
+    zero, since that is a wall clock), else from `fps`.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        uri: str,
+        kind: Literal["folder", "archive"],
+        limits: Limits,
+        fps: float | None,
+    ) -> None:
+        """Check the set and decode its first image. `info.sha256` is left for the caller."""
+        super().__init__(limits)
+        self._files = files
+        self._images = _images(files)
+        self._documents = [
+            n for n in files.names if n.lower().endswith(".json") and not _is_stamps(n)
+        ]
+        self._records = Records(files, self._images, self._documents)
+        warnings: list[str] = []
+        self._stamps, self._step_s = self._times(fps, warnings)
+        first = next((p for _, p in self._pictures(warnings)), None)
+        if first is None:
+            raise SourceError("no image of the set can be decoded; write them again")
+        limits.check_frame(first.width, first.height)
+        width, height = orientation_of(first).upright(first.width, first.height)
+        self.info = SourceInfo(
+            uri=uri,
+            kind=kind,
+            sha256="",
+            width=width,
+            height=height,
+            fps=1 / self._step_s,
+            duration_s=len(self._images) * self._step_s,
+            frame_count=len(self._images),
+            warnings=warnings,
+        )
+        for name in self._records.ignored:
+            self.warn(f"{name} holds no records of frames and was ignored")
+
+    @property
+    def used(self) -> list[str]:
+        """Names of the files that make up the sequence: images, records and times."""
+        stamps = [n for n in self._files.names if _is_stamps(n)]
+        return [*self._images, *self._documents, *stamps]
+
+    def decode(self) -> Iterator[Decoded]:
+        """Decode the images in order. Damaged ones are skipped and named in `info.warnings`."""
+        problems: list[str] = []
+        stamped = ((self._stamps[at], (at, p)) for at, p in self._pictures(problems))
+        try:
+            timed = enumerate(repaired(stamped, self._step_s, problems))
+            for index, (pts, (at, picture)) in timed:
+                state = self._records.state(at)
+                yield Decoded(index, pts, picture, orientation_of(picture), state)
+        finally:
+            for problem in problems:
+                self.warn(problem)
+
+    def close(self) -> None:
+        """Close the files and remove what was packed."""
+        self._files.close()
+        super().close()
+
+    def _pictures(self, problems: list[str]) -> Iterator[tuple[int, av.VideoFrame]]:
+        for at, name in enumerate(self._images):
+            try:
+                yield at, decode_picture(self._files.read(name), self.limits)
+            except SourceLimitError:
+                raise
+            except SourceError as error:
+                problems.append(f"{name} was skipped: {error}")
+
+    def _times(self, fps: float | None, warnings: list[str]) -> tuple[list[float | None], float]:
+        """Seconds of each image, None where unknown; and the usual step between two."""
+        count = len(self._images)
+        stamps = [n for n in self._files.names if _is_stamps(n)]
+        if len(stamps) > 1:
+            raise SourceError(f"{stamps[0]} and {stamps[1]} both give times; keep one of them")
+        if stamps:
+            read = read_stamps(self._files.read(stamps[0]), stamps[0], self._images)
+            return list(read), _step(read) or 1 / (fps or DEFAULT_FPS)
+        known = [t for t in self._records.clock if t is not None]
+        step_s = _step(known)
+        if step_s is not None:
+            start = known[0]
+            return [None if t is None else t - start for t in self._records.clock], step_s
+        if fps is None:
+            warnings.append(
+                f"the images carry no times; {DEFAULT_FPS:g} frames a second were assumed "
+                "(a timestamps.txt with a line of seconds for each image sets them)"
+            )
+        step_s = 1 / (fps or DEFAULT_FPS)
+        return [at / (fps or DEFAULT_FPS) for at in range(count)], step_s
+
+
+def _step(times: list[float]) -> float | None:
+    steps = [b - a for a, b in pairwise(times) if b > a]
+    return median(steps) if steps else None
+
+
+def _is_stamps(name: str) -> bool:
+    return PurePosixPath(name).name.lower() in NAMES
+
+
+def _images(files: Files) -> list[str]:
+    """Names of the images: those at the top, else those of one folder, else one a folder."""
+    names = [n for n in files.names if PurePosixPath(n).suffix.lower() in SUFFIXES]
+    if not names:
+        others = [n for n in files.names if not n.lower().endswith((".json", ".txt", ".csv"))]
+        names = [n for n in others if picture_codec(files.head(n)) is not None]
+    if not names:
+        raise SourceError("it holds no image; give PNG, JPEG, WebP, BMP or TIFF frames")
+    folders: dict[str, int] = {}
+    for name in names:
+        folder = str(PurePosixPath(name).parent)
+        folders[folder] = folders.get(folder, 0) + 1
+    if "." in folders:
+        return [n for n in names if "/" not in n]
+    if len(folders) > 1 and max(folders.values()) > 1:
+        raise SourceError(f"it holds {len(folders)} folders of images; give one of them")
+    return names

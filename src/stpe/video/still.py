@@ -1,0 +1,54 @@
+"""One encoded picture to one decoder frame."""
+
+from __future__ import annotations
+
+import struct
+
+import av
+from av.error import FFmpegError
+
+from stpe.errors import SourceError
+from stpe.video.limits import Limits
+
+#: First bytes of a picture file, and FFmpeg's decoder for it.
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "mjpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"BM", "bmp"),
+    (b"II*\x00", "tiff"),
+    (b"MM\x00*", "tiff"),
+    (b"P5", "pgm"),
+    (b"P6", "ppm"),
+    (b"qoif", "qoi"),
+)
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".qoi")
+)
+
+
+def picture_codec(head: bytes) -> str | None:
+    """FFmpeg's decoder for a file that begins with `head` (12 bytes do); None if no picture."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    return next((codec for magic, codec in _SIGNATURES if head.startswith(magic)), None)
+
+
+def decode_picture(data: bytes, limits: Limits) -> av.VideoFrame:
+    """The picture in `data`. Raises SourceError, or SourceLimitError before it is allocated."""
+    codec = picture_codec(data[:12])
+    if codec is None:
+        raise SourceError("not a picture that can be read; give PNG, JPEG, WebP, BMP or TIFF")
+    if codec == "png" and len(data) >= 24:
+        # FFmpeg refuses a picture past `max_pixels` as it does a damaged one; most bombs are PNG.
+        limits.check_frame(*struct.unpack(">II", data[16:24]))
+    context = av.CodecContext.create(codec, "r")
+    # Frame threads would hold pictures back; a single picture gains nothing from them.
+    context.thread_count = 1
+    context.options = {"max_pixels": str(limits.max_pixels)}
+    try:
+        frames = context.decode(av.Packet(data)) or context.decode(None)
+    except (FFmpegError, ValueError):
+        frames = []
+    if not frames:
+        raise SourceError(f"damaged, or more than {limits.max_pixels} pixels; write it again")
+    return frames[0]
