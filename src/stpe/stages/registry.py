@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from stpe.stages.clips import Clips
 from stpe.stages.flow import Flow
 from stpe.stages.pose import Pose
 from stpe.stages.stage import Stage
 
-STAGES: tuple[type[Stage], ...] = (Flow, Pose)
+STAGES: tuple[type[Stage], ...] = (Clips, Flow, Pose)
