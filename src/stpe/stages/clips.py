@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 
@@ -36,7 +38,7 @@ class Clips(Stage):
         if len(frames) >= model.length * _SHORTEST:
             pieces = max(1, round(len(frames) / model.length))
             borders = [round(i * len(frames) / pieces) for i in range(pieces + 1)]
-            for first, end in zip(borders, borders[1:], strict=False):
+            for first, end in pairwise(borders):
                 clip = frames[first:end]
                 result = model.classify(np.stack([frame.image for frame in clip]))
                 rows.append(
