@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from stpe.stages.camera import Camera
 from stpe.stages.clips import Clips
 from stpe.stages.flow import Flow
+from stpe.stages.frame_camera import FrameCamera
 from stpe.stages.pose import Pose
 from stpe.stages.stage import Stage
 
-STAGES: tuple[type[Stage], ...] = (Clips, Flow, Pose)
+STAGES: tuple[type[Stage], ...] = (Camera, Clips, Flow, FrameCamera, Pose)

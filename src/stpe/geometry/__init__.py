@@ -1,0 +1,1 @@
+"""Pure functions on points, flow and cameras: no stage, no model, no file."""
