@@ -6,7 +6,16 @@ from stpe.stages.camera import Camera
 from stpe.stages.clips import Clips
 from stpe.stages.flow import Flow
 from stpe.stages.frame_camera import FrameCamera
+from stpe.stages.pooling import ClipPooling, VideoPooling
 from stpe.stages.pose import Pose
 from stpe.stages.stage import Stage
 
-STAGES: tuple[type[Stage], ...] = (Camera, Clips, Flow, FrameCamera, Pose)
+STAGES: tuple[type[Stage], ...] = (
+    Camera,
+    ClipPooling,
+    Clips,
+    Flow,
+    FrameCamera,
+    Pose,
+    VideoPooling,
+)
