@@ -1,0 +1,207 @@
+"""What every transformers backend shares: loading, the device, uploads, batches.
+
+One decode, one upload, all models: an image that several backends look at is copied to the device
+once (`upload` keeps the most recent images there), and resizing and normalisation happen on the
+device. Nothing here needs torchvision.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stpe.errors import MissingExtraError, ModelError
+from stpe.video.frame import ImageHW3
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+
+def import_torch() -> Any:
+    """The torch module. Raises MissingExtraError where the extra is not installed."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError(
+            "this model runs in torch, which is not installed: pip install 'stpe[flagship]'"
+        ) from error
+    return torch
+
+
+class Uploads:
+    """The images most recently copied to one device, at most `budget` bytes of them."""
+
+    def __init__(self, device: str, budget: int = 256 << 20) -> None:
+        self._device = device
+        self._budget = budget
+        self._held: OrderedDict[int, tuple[ImageHW3, torch.Tensor]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, image: ImageHW3) -> torch.Tensor:
+        """The image as a uint8 3xHxW tensor on the device, copied at most once while it is held.
+
+        An image is known by its array object, so it must not be written to meanwhile.
+        """
+        torch = import_torch()
+        with self._lock:
+            found = self._held.get(id(image))
+            if found is not None:
+                self._held.move_to_end(id(image))
+                return found[1]
+        host = torch.from_numpy(np.ascontiguousarray(image))
+        if self._device.startswith("cuda"):
+            host = host.pin_memory()
+        tensor = host.to(self._device, non_blocking=True).permute(2, 0, 1)
+        with self._lock:
+            if id(image) not in self._held:
+                self._bytes += image.nbytes
+            self._held[id(image)] = (image, tensor)
+            while self._bytes > self._budget and len(self._held) > 1:
+                _, (old, _) = self._held.popitem(last=False)
+                self._bytes -= old.nbytes
+        return tensor
+
+    def clear(self) -> None:
+        """Let go of every image."""
+        with self._lock:
+            self._held.clear()
+            self._bytes = 0
+
+
+_uploads: dict[str, Uploads] = {}
+
+
+class Network:
+    """One transformers model on one device, in inference mode.
+
+    Args:
+        kind: class name in transformers, such as "DINOv3ViTModel".
+        folder: a folder with config.json and safetensors, as a hub repository has them.
+        options: `device` (default cuda where there is one, else cpu), `dtype` ("float32" or
+            "bfloat16"; default bfloat16 on a GPU, float32 on a CPU), `batch` (default 16 on a
+            GPU, 1 on a CPU), `compile` (bool; default False).
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+        ModelError: the folder is incomplete, damaged, or of another model.
+    """
+
+    def __init__(self, kind: str, folder: Path, options: Mapping[str, Any]) -> None:
+        torch = import_torch()
+        try:
+            import transformers
+        except ImportError as error:
+            raise MissingExtraError(
+                "this model needs transformers: pip install 'stpe[flagship]'"
+            ) from error
+        self.device: str = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+        on_gpu = self.device.startswith("cuda")
+        self.dtype: Any = getattr(
+            torch, options.get("dtype") or ("bfloat16" if on_gpu else "float32")
+        )
+        self.batch: int = options.get("batch") or (16 if on_gpu else 1)
+        self.folder = folder
+        self.name = folder.name
+        try:
+            model, report = getattr(transformers, kind).from_pretrained(
+                folder,
+                dtype=self.dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except Exception as error:  # transformers and safetensors raise many types
+            raise ModelError(f"{folder} cannot be loaded as {kind}: {error}") from error
+        if report["missing_keys"]:
+            some = ", ".join(sorted(report["missing_keys"])[:3])
+            raise ModelError(f"{folder} lacks weights of {kind} ({some}); pull the model again")
+        self.model: Any = model.eval().to(self.device)
+        if options.get("compile"):
+            self.model = torch.compile(self.model, mode="max-autotune-no-cudagraphs")
+        self.config = model.config
+        self.uploads = _uploads.setdefault(self.device, Uploads(self.device))
+        self._lock = threading.Lock()
+
+    def processor(self, file: str = "preprocessor_config.json") -> dict[str, Any]:
+        """The folder's preprocessing settings. Raises ModelError where they are missing."""
+        path = self.folder / file
+        try:
+            settings = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path} cannot be read: {error}") from error
+        if not isinstance(settings, dict):
+            raise ModelError(f"{path} holds no settings")
+        return settings
+
+    def pixels(
+        self, images: Sequence[ImageHW3], size: tuple[int, int], settings: Mapping[str, Any]
+    ) -> torch.Tensor:
+        """N x 3 x height x width in the model's dtype: resized to `size` (height, width) with
+        antialiasing, in 0..1, normalised by `image_mean` and `image_std` where they are set."""
+        torch = import_torch()
+        mode = {2: "bilinear", 3: "bicubic"}.get(settings.get("resample", 2), "bilinear")
+        planes = []
+        for image in images:
+            plane = self.uploads.get(image)[None].to(torch.float32) / 255
+            if plane.shape[-2:] != size:
+                plane = torch.nn.functional.interpolate(
+                    plane, size, mode=mode, antialias=True, align_corners=False
+                ).clamp_(0, 1)
+            planes.append(plane)
+        batch = torch.cat(planes)
+        if settings.get("do_normalize", "image_mean" in settings):
+            mean, std = (
+                torch.tensor(settings[key], device=self.device).view(1, -1, 1, 1)
+                for key in ("image_mean", "image_std")
+            )
+            batch = (batch - mean) / std
+        return batch.to(self.dtype)
+
+    def batched(
+        self, images: Sequence[ImageHW3], step: Callable[[Sequence[ImageHW3]], list[Any]]
+    ) -> list[Any]:
+        """`step` over the images in batches of one shape, results in order.
+
+        A batch that does not fit into the device's memory is halved, and the smaller size is kept
+        and logged. Calls from several threads take turns on the device.
+        """
+        torch = import_torch()
+        results: list[Any] = []
+        while len(results) < len(images):
+            start = len(results)
+            shape = images[start].shape
+            stop = start + 1
+            while stop < min(len(images), start + self.batch) and images[stop].shape == shape:
+                stop += 1
+            try:
+                with self._lock, torch.inference_mode():
+                    results += step(images[start:stop])
+            except torch.OutOfMemoryError as error:
+                if stop - start == 1:
+                    raise ModelError(
+                        f"{self.name}: one image of {shape[1]}x{shape[0]} does not fit into the "
+                        f"memory of {self.device}; use a smaller profile or --resolution"
+                    ) from error
+                self.batch = (stop - start) // 2
+                self.uploads.clear()
+                if self.device.startswith("cuda"):
+                    torch.cuda.empty_cache()
+                log.warning("%s: out of memory, batch reduced to %d", self.name, self.batch)
+        return results
+
+    def close(self) -> None:
+        """Free the weights and what the device holds for them."""
+        self.model = None
+        self.uploads.clear()
+        if self.device.startswith("cuda"):
+            import_torch().cuda.empty_cache()

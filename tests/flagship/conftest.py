@@ -1,0 +1,37 @@
+"""Tiny models of the flagship classes, random weights, saved the way a hub repository has them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flagship_reference import IMAGENET
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., tuple[Path, Any]]:
+    """save(class name, config, preprocessor settings) -> (folder, the model that was saved)."""
+
+    def build(kind: str, config: Any, processor: dict[str, Any] | None = None) -> tuple[Path, Any]:
+        import torch
+        import transformers
+
+        torch.manual_seed(0)
+        model = getattr(transformers, kind)(config).eval()
+        folder = tmp_path / kind
+        model.save_pretrained(folder)
+        settings = {"do_normalize": True, "resample": 3, **IMAGENET, **(processor or {})}
+        (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+        return folder, model
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def picture() -> np.ndarray:
+    """A 96x160 picture with structure at several scales."""
+    y, x = np.mgrid[0:96, 0:160].astype(np.float32)
+    waves = [np.sin(x / 7) * np.cos(y / 5), np.sin((x + y) / 11), np.cos(x / 3)]
+    return np.uint8(127 + 100 * np.stack(waves, -1))

@@ -1,0 +1,125 @@
+"""DINOv3 and Depth Anything through the real loading path equal direct transformers calls."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flagship_reference import normalised
+
+torch = pytest.importorskip("torch", reason="the flagship extra is not installed")
+transformers = pytest.importorskip("transformers", reason="the flagship extra is not installed")
+
+from stpe.errors import ModelError  # noqa: E402
+from stpe.models.backends.transformers import depth_anything, dinov3  # noqa: E402
+
+Save = Callable[..., tuple[Path, Any]]
+
+
+def tiny_dinov3() -> Any:
+    return transformers.DINOv3ViTConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        patch_size=16,
+        image_size=64,
+        num_register_tokens=4,
+    )
+
+
+def test_dinov3_equals_transformers(save: Save, picture: np.ndarray) -> None:
+    folder, model = save("DINOv3ViTModel", tiny_dinov3())
+    embedder = dinov3.load({"repository": folder}, {"patches": 60, "dtype": "float32"})
+    first, second = embedder.embed([picture, picture[:, ::-1].copy()])
+    with torch.inference_mode():
+        tokens = model(pixel_values=normalised(picture, 96, 160)).last_hidden_state[0]
+    expected = tokens[0] / tokens[0].norm()
+    np.testing.assert_allclose(first.global_D, expected, atol=1e-4)
+    np.testing.assert_allclose(first.dense_hwD.reshape(60, 32), tokens[5:], atol=2e-3)
+    assert first.dense_hwD.shape == (6, 10, 32)
+    assert not np.allclose(first.global_D, second.global_D)
+    assert embedder.dimension == 32
+
+
+def test_batches_are_halved_when_memory_runs_out(
+    save: Save, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = save("DINOv3ViTModel", tiny_dinov3())
+    embedder = dinov3.load({"repository": folder}, {"patches": 60, "batch": 8})
+    network = embedder._network
+    whole = network.model
+    images = [np.roll(picture, i, axis=1) for i in range(8)]
+    expected = [f.global_D for f in embedder.embed(images)]
+
+    class Small(torch.nn.Module):
+        """A device that holds three images at a time."""
+
+        def forward(self, pixel_values: Any) -> Any:
+            if len(pixel_values) > 3:
+                raise torch.OutOfMemoryError("device memory exhausted")
+            return whole(pixel_values=pixel_values)
+
+    monkeypatch.setattr(network, "model", Small())
+    found = [f.global_D for f in embedder.embed(images)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert network.batch == 2
+
+
+@pytest.mark.parametrize("kind", ["relative", "metric"])
+def test_depth_anything_equals_transformers(save: Save, picture: np.ndarray, kind: str) -> None:
+    backbone = transformers.Dinov2Config(
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        mlp_ratio=2,
+        patch_size=14,
+        image_size=70,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+        reshape_hidden_states=False,
+        apply_layernorm=True,
+    )
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone,
+        patch_size=14,
+        reassemble_hidden_size=32,
+        reassemble_factors=[4, 2, 1, 0.5],
+        neck_hidden_sizes=[16, 16, 32, 32],
+        fusion_hidden_size=16,
+        depth_estimation_type=kind,
+        max_depth=20,
+    )
+    folder, model = save("DepthAnythingForDepthEstimation", config)
+    estimator = depth_anything.load({"repository": folder}, {"side": 98, "dtype": "float32"})
+    (depth,) = estimator.depth([picture])
+    assert depth.depth_HW.shape == (96, 160)
+    assert (depth.depth_HW > 0).all()
+    with torch.inference_mode():
+        raw = model(pixel_values=normalised(picture, 70, 126)).predicted_depth
+        raw = torch.nn.functional.interpolate(raw[:, None], (96, 160), mode="bilinear")[0, 0]
+    if kind == "metric":
+        assert depth.unit == "metres"
+        np.testing.assert_allclose(depth.depth_HW, raw, atol=1e-4)
+    else:
+        assert depth.unit == "relative"
+        inverse = 1 / torch.maximum(raw, raw.max() * 1e-2)
+        np.testing.assert_allclose(depth.depth_HW, inverse / inverse.median(), rtol=1e-3)
+
+
+def test_damaged_folders_are_one_line_errors(save: Save, tmp_path: Path) -> None:
+    folder, _ = save("DINOv3ViTModel", tiny_dinov3())
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        dinov3.load({"repository": folder}, {})
+    weights.unlink()
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        dinov3.load({"repository": folder}, {})
+    weights.write_bytes(whole)
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(ModelError, match="preprocessor_config"):
+        dinov3.load({"repository": folder}, {})
+    with pytest.raises(ModelError):
+        dinov3.load({"repository": tmp_path / "nothing"}, {})
