@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.error import FFmpegError
+from av.error import ArgumentError, FFmpegError, InvalidDataError
 
 from stpe.errors import SourceError
 from stpe.video.frame import SourceInfo
@@ -47,7 +47,7 @@ class ContainerSource(Source):
             limits.check_length(stream.frames, seconds or 0.0)
             first = next(self._pictures(container, stream, []), None)
             if first is None:
-                raise SourceError("no frame of the video can be decoded; check or re-encode it")
+                raise SourceError("no frame can be decoded; check the file or re-encode it")
             limits.check_frame(first.width, first.height)
             width, height = orientation_of(first).upright(first.width, first.height)
             self.info = SourceInfo(
@@ -78,11 +78,21 @@ class ContainerSource(Source):
             with _open(self._path, self.limits) as container:
                 stream = _video_stream(container)
                 stamped = ((_seconds(f), f) for f in self._pictures(container, stream, problems))
+                index, pts = -1, 0.0
                 for index, (pts, frame) in enumerate(repaired(stamped, step_s, problems)):
                     yield Decoded(index, pts, frame, orientation_of(frame))
+                self._compare(index + 1, pts + step_s, problems)
         finally:
             for problem in problems:
                 self.warn(problem)
+
+    def _compare(self, frames: int, end_pts: float, problems: list[str]) -> None:
+        """Say so where the header claims more than was there: the file may be cut."""
+        claimed, seconds = self.info.frame_count, self.info.duration_s
+        if claimed is not None and frames < claimed:
+            problems.append(f"the header claims {claimed} frames; {frames} are there")
+        elif seconds is not None and end_pts < seconds - max(0.5, 0.02 * seconds):
+            problems.append(f"the header claims {seconds:.2f} s; frames end at {end_pts:.2f} s")
 
     def _pictures(
         self, container: Any, stream: Any, problems: list[str]
@@ -111,9 +121,9 @@ class ContainerSource(Source):
                 concealed += frame.is_corrupt
                 yield frame
         if damaged:
-            problems.append(f"{damaged} damaged packets were skipped")
+            problems.append(f"damaged packets, skipped: {damaged}")
         if concealed:
-            problems.append(f"{concealed} frames are damaged")
+            problems.append(f"frames that show damage: {concealed}")
 
 
 def _open(path: Path, limits: Limits) -> Any:
@@ -128,15 +138,14 @@ def _open(path: Path, limits: Limits) -> Any:
         )
     except (FFmpegError, ValueError) as error:
         raise SourceError(
-            f"{path.name} is not a video that can be read ({_reason(error)}); "
-            "check the file or re-encode it"
+            f"not a video that can be read ({_reason(error)}); check the file or re-encode it"
         ) from None
 
 
 def _video_stream(container: Any) -> Any:
     streams = [s for s in container.streams.video if not _is_cover(s) and s.codec_context]
     if not streams:
-        raise SourceError("the file holds no video stream that can be decoded; give a video")
+        raise SourceError("no video stream that can be decoded; give a video")
     return max(streams, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
 
 
@@ -158,4 +167,8 @@ def _seconds(frame: av.VideoFrame) -> float | None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, InvalidDataError):
+        return "its content is damaged or of no known format"
+    if isinstance(error, ArgumentError):
+        return "its format is not one of a self-contained video"
     return str(getattr(error, "strerror", None) or error).lower()

@@ -113,9 +113,7 @@ class ZipFiles:
         try:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-            raise SourceError(
-                f"{path.name} is a damaged ZIP ({error}); pack the frames again"
-            ) from None
+            raise SourceError(f"a damaged ZIP ({error}); pack the frames again") from None
         try:
             self._members = self._checked()
         except SourceError:

@@ -140,7 +140,7 @@ def _images(files: Files) -> list[str]:
         others = [n for n in files.names if not n.lower().endswith((".json", ".txt", ".csv"))]
         names = [n for n in others if picture_codec(files.head(n)) is not None]
     if not names:
-        raise SourceError("it holds no image; give PNG, JPEG, WebP, BMP or TIFF frames")
+        raise SourceError("no image in it; give PNG, JPEG, WebP, BMP or TIFF frames")
     folders: dict[str, int] = {}
     for name in names:
         folder = str(PurePosixPath(name).parent)
@@ -148,5 +148,5 @@ def _images(files: Files) -> list[str]:
     if "." in folders:
         return [n for n in names if "/" not in n]
     if len(folders) > 1 and max(folders.values()) > 1:
-        raise SourceError(f"it holds {len(folders)} folders of images; give one of them")
+        raise SourceError(f"{len(folders)} folders of images in it; give one of them")
     return names

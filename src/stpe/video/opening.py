@@ -38,13 +38,16 @@ def open_source(
     """
     text = str(uri)
     scheme = urlsplit(text).scheme if "://" in text else ""
-    if scheme in _REMOTE:
-        return _open_remote(text, limits, image_fps)
-    if scheme == "file":
-        return _open_path(Path(unquote(urlsplit(text).path)), text, limits, image_fps)
-    if scheme:
-        raise SourceError(f"{scheme}:// addresses are not read; give a file, http or s3 address")
-    return _open_path(Path(uri), text, limits, image_fps)
+    said = without_secrets(text) if scheme else text
+    try:
+        if scheme in _REMOTE:
+            return _open_remote(text, said, limits, image_fps)
+        if scheme not in ("", "file"):
+            raise SourceError(f"{scheme}: is not read; give a file, http, https or s3 address")
+        path = Path(unquote(urlsplit(text).path)) if scheme else Path(uri)
+        return _open_path(path, said, limits, image_fps)
+    except SourceError as error:
+        raise type(error)(f"{said}: {error}") from None
 
 
 def _open_path(path: Path, uri: str, limits: Limits, fps: float | None) -> Source:
@@ -53,19 +56,19 @@ def _open_path(path: Path, uri: str, limits: Limits, fps: float | None) -> Sourc
         if stat.S_ISDIR(mode):
             return FolderSource(path, uri, limits, fps)
         if not stat.S_ISREG(mode):
-            raise SourceError(f"{path} is not a plain file; give a video file or a folder")
+            raise SourceError("not a plain file; give a video file or a folder of images")
         if is_archive(path):
             return ArchiveSource(path, uri, limits, fps)
         return ContainerSource(path, uri, limits)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SourceError(f"cannot read {path}: {reason}; check the path") from None
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        raise SourceError(f"cannot be read, {reason}; check the path") from None
 
 
-def _open_remote(url: str, limits: Limits, fps: float | None) -> Source:
+def _open_remote(url: str, said: str, limits: Limits, fps: float | None) -> Source:
     folder = Path(tempfile.mkdtemp(prefix="stpe-"))
     try:
-        source = _open_path(download(url, folder, limits), without_secrets(url), limits, fps)
+        source = _open_path(download(url, folder, limits), said, limits, fps)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

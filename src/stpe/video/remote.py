@@ -47,7 +47,7 @@ def download(url: str, folder: Path, limits: Limits) -> Path:
             limits.check_bytes(size)
             if time.monotonic() > deadline:
                 raise SourceError(
-                    f"{without_secrets(url)} took longer than {limits.total_timeout_s:g} s; "
+                    f"the download took longer than {limits.total_timeout_s:g} s; "
                     "download it yourself and give the file"
                 )
             file.write(block)
@@ -56,7 +56,6 @@ def download(url: str, folder: Path, limits: Limits) -> Path:
 
 def _http(url: str, limits: Limits) -> Iterator[bytes]:
     timeout = httpx.Timeout(limits.read_timeout_s, connect=limits.connect_timeout_s)
-    said = without_secrets(url)
     try:
         with httpx.Client(timeout=timeout, headers={"Accept-Encoding": "identity"}) as client:
             for _ in range(_MAX_REDIRECTS + 1):
@@ -66,24 +65,24 @@ def _http(url: str, limits: Limits) -> Iterator[bytes]:
                         continue
                     if response.is_error or not response.is_success:
                         raise SourceError(
-                            f"{said} answered {response.status_code} {response.reason_phrase}; "
+                            f"the server answered {response.status_code} {response.reason_phrase}; "
                             "check the address"
                         )
                     limits.check_bytes(int(response.headers.get("content-length") or 0))
                     yield from response.iter_raw(_BLOCK)
                     return
-        raise SourceError(f"{said} redirects more than {_MAX_REDIRECTS} times; check the address")
+        raise SourceError(f"the server redirects more than {_MAX_REDIRECTS} times; check it")
     except httpx.TimeoutException:
-        raise SourceError(f"{said} does not answer in time; try again later") from None
+        raise SourceError("the server does not answer in time; try again later") from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise SourceError(f"{said} cannot be fetched ({error}); check the address") from None
+        raise SourceError(f"cannot be fetched ({error}); check the address") from None
 
 
 def _redirected(url: str, location: str) -> str:
     target = urljoin(url, location)
     if urlsplit(target).scheme not in ("http", "https"):
         raise SourceError(
-            f"{without_secrets(url)} redirects to {urlsplit(target).scheme}:, which is refused; "
+            f"the server redirects to {urlsplit(target).scheme}:, which is refused; "
             "give an http or https address"
         )
     return target
@@ -95,7 +94,7 @@ def _s3(url: str, limits: Limits) -> Iterator[bytes]:
     parts = urlsplit(url)
     key = parts.path.lstrip("/")
     if not parts.netloc or not key:
-        raise SourceError(f"{url} names no object; give s3://bucket/key")
+        raise SourceError("the address names no object; give s3://bucket/key")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     try:
         if region is None and not any(k.startswith("AWS_ENDPOINT_URL") for k in os.environ):
@@ -109,6 +108,8 @@ def _s3(url: str, limits: Limits) -> Iterator[bytes]:
             while block := stream.read(_BLOCK):
                 yield block
     except FileNotFoundError:
-        raise SourceError(f"{url} does not exist; check bucket and key") from None
+        raise SourceError("no such object; check bucket and key") from None
     except OSError as error:
-        raise SourceError(f"{url} cannot be fetched ({error}); check it and AWS_* ") from None
+        raise SourceError(
+            f"cannot be fetched ({error}); check the address and AWS_* settings"
+        ) from None

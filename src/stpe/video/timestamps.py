@@ -31,6 +31,8 @@ def repaired(
     offset = 0.0
     try:
         for (raw, item), following in _with_next(stamped):
+            if raw is not None and last is not None and raw > last:
+                offset = 0.0  # the clock is back where it was: it never restarted
             now = None if raw is None else raw + offset
             then = None if following is None or following[0] is None else following[0] + offset
             if last is None:
@@ -55,11 +57,15 @@ def repaired(
             yield now, item
     finally:
         if missing:
-            warnings.append(f"{missing} frames had no presentation time; filled in from the rate")
+            warnings.append(
+                f"frames without a presentation time, filled in from the rate: {missing}"
+            )
         if wrong:
-            warnings.append(f"{wrong} frames had a presentation time out of order; repaired")
+            warnings.append(f"frames with a presentation time out of order, repaired: {wrong}")
         if restarts:
-            warnings.append(f"the clock restarted {restarts} times; later times were shifted on")
+            warnings.append(
+                f"restarts of the presentation clock, later times shifted on: {restarts}"
+            )
 
 
 def _between(last: float, then: float | None, step_s: float) -> float:
