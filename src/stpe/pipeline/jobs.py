@@ -177,7 +177,7 @@ class Jobs:
             what = f"{type(error).__name__}: {error}"
             raise StageError(f"{_where(job, window)} failed with {what}") from error
         seconds = time.perf_counter() - begun
-        tables = self._conformed(job.node, output)
+        tables = conformed(job.node, output)
         share = (job.place.span.end_pts - job.place.span.start_pts) / len(job.windows)
         self._progress.advance(job.node.name, share, reused=False)
         with self._pool.changed:
@@ -270,19 +270,21 @@ class Jobs:
             state=job.state,
         )
 
-    def _conformed(self, node: Node, output: Output) -> dict[str, pa.Table]:
-        written: dict[str, list[str]] = {}
-        for signal in node.stage.writes:
-            table, column = signal.split(".")
-            written.setdefault(table, []).append(column)
-        unknown = sorted(set(output.tables) - set(written))
-        if unknown:
-            raise StageError(f"stage {node.name} gave rows of {', '.join(unknown)} unannounced")
-        return {
-            table: conform(node.name, table, columns, output.tables[table])
-            for table, columns in written.items()
-            if table in output.tables
-        }
+
+def conformed(node: Node, output: Output) -> dict[str, pa.Table]:
+    """A stage's output checked against what it announced. Raises StageError."""
+    written: dict[str, list[str]] = {}
+    for signal in node.stage.writes:
+        table, column = signal.split(".")
+        written.setdefault(table, []).append(column)
+    unknown = sorted(set(output.tables) - set(written))
+    if unknown:
+        raise StageError(f"stage {node.name} gave rows of {', '.join(unknown)} unannounced")
+    return {
+        table: conform(node.name, table, columns, output.tables[table])
+        for table, columns in written.items()
+        if table in output.tables
+    }
 
 
 def _where(job: _Job, window: Window) -> str:

@@ -14,7 +14,7 @@ from stpe.models.backends.openvino.session import native_bf16
 from stpe.models.catalog import Model
 from stpe.pipeline.sampling import Sampling
 from stpe.signals import KEYS, SIGNALS, expand
-from stpe.stages.registry import STAGES
+from stpe.stages import registry
 from stpe.stages.stage import Request, Stage
 from stpe.video.frame import Grid
 
@@ -120,11 +120,14 @@ class Plan:
         """The node of the stage called `name`."""
         return next(n for n in self.nodes if n.name == name)
 
-    def model_identity(self, role: str) -> dict[str, str]:
-        """What results of the role's model depend on."""
-        model = self.selection.models[role]
-        precision = precision_of(model)
-        return {"fingerprint": model.fingerprint, "precision": precision}
+    def options(self, node: Node) -> dict[str, object]:
+        """The fields of the request that the stage uses."""
+        return {name: getattr(self.request, name) for name in node.stage.options}
+
+    def models(self, node: Node) -> dict[str, list[str]]:
+        """What the results of the stage's models depend on, by role."""
+        chosen = {role: self.selection.models[role] for role in node.roles}
+        return {role: [m.fingerprint, precision_of(m)] for role, m in chosen.items()}
 
 
 def precision_of(model: Model) -> str:
@@ -156,7 +159,7 @@ def make_plan(
     Raises:
         UsageError: an unknown signal, or one that no stage writes.
     """
-    known = {s.name: s for s in (STAGES if stages is None else stages)}
+    known = {s.name: s for s in (registry.STAGES if stages is None else stages)}
     sampling = sampling or Sampling()
     writer = {signal: s for s in known.values() for signal in s.writes}
     left_out = expand(without)
@@ -295,11 +298,11 @@ def _closure(
         if stage.name in needed:
             continue
         needed.add(stage.name)
-        if stage.name in absent:
-            continue
         optional = [s for s in stage.optional if s not in left_out]
         sources = _sources(stage, (*stage.reads, *optional), order)
-        pending += [s for ss in sources.values() for s in ss]
+        found = [s for ss in sources.values() for s in ss]
+        # An absent stage needs nothing to run, but the reason may lie further up.
+        pending += [s for s in found if s.name in absent] if stage.name in absent else found
     return needed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stpe.pipeline.report import VideoReport
 from stpe.video.frame import SourceInfo
 
 
@@ -20,7 +21,10 @@ class Progress:
         """The source was decoded to its end: its true length is known."""
 
     def storing(self, table: str) -> None:
-        """The dataset's tables are being written."""
+        """A table of the dataset is being written."""
 
-    def done(self, message: str) -> None:
-        """A source ended; `message` says how in one line."""
+    def done(self, report: VideoReport) -> None:
+        """A source ended."""
+
+    def close(self) -> None:
+        """The run is over, however it ended."""

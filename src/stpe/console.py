@@ -1,0 +1,234 @@
+"""What the command line shows people: progress while it runs, tables after. All of it on stderr,
+so that stdout stays free for `--json`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from stpe.pipeline.progress import Progress as Watcher
+from stpe.pipeline.report import VideoReport
+from stpe.video.frame import SourceInfo
+
+#: Seconds between two lines where there is no terminal to draw on.
+_LINE_EVERY_S = 10.0
+
+
+def watcher(console: Console) -> Watcher:
+    """A live display on a terminal, else a line now and then."""
+    return Live(console) if console.is_terminal else Lines(console)
+
+
+class _Rate(ProgressColumn):
+    """Seconds of video a second, and time left at that rate."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        left = "" if task.time_remaining is None or task.finished else _clock(task.time_remaining)
+        return Text(f"{speed:6.2f}x  {left}", style="cyan")
+
+
+class Live(Watcher):
+    """A bar for each stage and one for the whole, with rate (video seconds a second) and time
+    left."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._progress: Progress | None = None
+        self._bars: dict[str, TaskID] = {}
+        self._duration_s: float | None = None
+
+    def source(self, info: SourceInfo, stages: Sequence[str]) -> None:
+        """Begin the display of one source."""
+        self._stop()
+        with self._lock:
+            progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}%"),
+                _Rate(),
+                console=self._console,
+                transient=True,
+                refresh_per_second=4,
+                speed_estimate_period=60,
+            )
+            total = info.duration_s
+            self._bars = {name: progress.add_task(name, total=total) for name in stages}
+            whole = None if total is None else total * len(stages)
+            self._bars[""] = progress.add_task(f"[bold]{info.uri}", total=whole)
+            progress.start()
+            self._progress = progress
+
+    def advance(self, stage: str, video_s: float, reused: bool) -> None:
+        """Move a stage's bar and the whole's."""
+        if self._progress is not None:
+            self._progress.advance(self._bars[stage], video_s)
+            self._progress.advance(self._bars[""], video_s)
+
+    def measured(self, duration_s: float) -> None:
+        """Correct the totals."""
+        if self._progress is not None:
+            stages = len(self._bars) - 1
+            for name, bar in self._bars.items():
+                self._progress.update(bar, total=duration_s if name else duration_s * stages)
+
+    def done(self, report: VideoReport) -> None:
+        """Clear the display and leave one line."""
+        self._stop()
+        self._console.print(outcome(report), highlight=False, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._stop()
+
+    def _stop(self) -> None:
+        with self._lock:
+            progress, self._progress = self._progress, None
+        if progress is not None:
+            progress.stop()
+
+
+class Lines(Watcher):
+    """A line every few seconds: share done, rate, time left, and how far each stage is."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._uri = ""
+        self._duration_s: float | None = None
+        self._at: dict[str, float] = {}
+        self._fresh_s = 0.0
+        self._begun = self._said = 0.0
+
+    def source(self, info: SourceInfo, stages: Sequence[str]) -> None:
+        """Begin one source."""
+        with self._lock:
+            self._uri, self._duration_s = info.uri, info.duration_s
+            self._at = dict.fromkeys(stages, 0.0)
+            self._fresh_s = 0.0
+            self._begun = self._said = time.monotonic()
+
+    def advance(self, stage: str, video_s: float, reused: bool) -> None:
+        """Count, and say so now and then."""
+        with self._lock:
+            self._at[stage] += video_s
+            self._fresh_s += 0.0 if reused else video_s
+            now = time.monotonic()
+            if now - self._said < _LINE_EVERY_S or not self._fresh_s:
+                return
+            self._said = now
+            line = self._line(now - self._begun)
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def measured(self, duration_s: float) -> None:
+        """The true length."""
+        with self._lock:
+            self._duration_s = duration_s
+
+    def done(self, report: VideoReport) -> None:
+        """One line."""
+        self._console.print(outcome(report), highlight=False, markup=False, soft_wrap=True)
+
+    def _line(self, elapsed_s: float) -> str:
+        done_s = sum(self._at.values())
+        rate = self._fresh_s / elapsed_s / len(self._at)
+        if not self._duration_s:
+            return f"{self._uri}: {done_s / len(self._at):.0f} s of video, {rate:.2f}x"
+        whole_s = self._duration_s * len(self._at)
+        left = max(0.0, whole_s - done_s) / len(self._at) / rate
+        stages = " ".join(
+            f"{name} {min(1.0, at / self._duration_s):.0%}" for name, at in self._at.items()
+        )
+        share = min(1.0, done_s / whole_s)
+        return f"{self._uri}: {share:.0%}, {rate:.2f}x, {_clock(left)} left; {stages}"
+
+
+def outcome(report: VideoReport) -> str:
+    """One line on how a source ended."""
+    if report.status == "failed":
+        return f"{report.uri}: failed: {report.error}"
+    if report.status == "unchanged":
+        return f"{report.uri}: nothing to do, the dataset has it already ({report.video_id})"
+    warned = "".join(f"; {warning}" for warning in report.warnings)
+    return (
+        f"{report.uri}: done in {report.seconds:.1f} s, "
+        f"{report.duration_s or 0:.1f} s of video ({report.video_id}){warned}"
+    )
+
+
+def summary(console: Console, result: Any) -> None:
+    """The tables after a run: seconds per stage, rows, and what is absent and why."""
+    done = [v for v in result.videos if v.status == "done"]
+    if done:
+        minutes = sum(v.duration_s or 0.0 for v in done) / 60
+        table = Table("stage", box=None, pad_edge=False)
+        for name in ("seconds", "s / video minute", "windows", "chunks made", "reused"):
+            table.add_column(name, justify="right")
+        for i, stage in enumerate(done[0].stages):
+            same = [v.stages[i] for v in done]
+            seconds = sum(s.seconds for s in same)
+            table.add_row(
+                stage.name,
+                f"{seconds:.1f}",
+                f"{seconds / minutes:.1f}" if minutes else "",
+                str(sum(s.windows for s in same)),
+                str(sum(s.made for s in same)),
+                str(sum(s.reused for s in same)),
+            )
+        console.print(table)
+        tables = dict.fromkeys(name for v in done for name in v.rows)
+        counts = {name: sum(v.rows.get(name, 0) for v in done) for name in tables}
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        console.print(f"rows: {listed}", highlight=False, soft_wrap=True)
+        if minutes:
+            wall = sum(v.seconds for v in done)
+            console.print(
+                f"wall time: {wall:.1f} s, {wall / minutes:.1f} s a video minute", highlight=False
+            )
+    for stage, reason in result.absent.items():
+        console.print(f"absent: {stage}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"profile: {result.profile} ({result.profile_reason})",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def plan_table(console: Console, plan: dict[str, Any]) -> None:
+    """The plan for people; on stdout, since it is what was asked for."""
+    table = Table("stage", "reads", "writes", "looks at", "models", box=None, pad_edge=False)
+    table.add_column("frames", justify="right")
+    table.add_column("seconds", justify="right")
+    for stage in plan["stages"]:
+        seconds = stage["seconds"]
+        table.add_row(
+            f"{stage['stage']} v{stage['version']}",
+            "\n".join(stage["reads"]),
+            "\n".join(stage["writes"]),
+            stage["grid"] or ("whole video" if stage["scope"] == "video" else "rows"),
+            "\n".join(f"{role} = {model}" for role, model in stage["models"].items()),
+            "" if stage["frames"] is None else str(stage["frames"]),
+            "?" if seconds is None else f"{seconds:.0f}",
+        )
+    console.print(table)
+    for name, reason in plan["absent"].items():
+        console.print(f"absent: {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    if plan["seconds"] is not None:
+        console.print(f"models need about {plan['seconds']:.0f} s", highlight=False)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,283 @@
+"""`Engine`: everything the command line does, as Python calls."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stpe.dataset.writer import DatasetWriter
+from stpe.errors import DatasetError, InterruptedRunError, ModelError, StpeError, UsageError
+from stpe.models import loader
+from stpe.models.roles import ROLES
+from stpe.pipeline.plan import Plan, make_plan
+from stpe.pipeline.progress import Progress
+from stpe.pipeline.report import VideoReport
+from stpe.pipeline.run import process_source
+from stpe.pipeline.sampling import Sampling
+from stpe.pipeline.single import frame_signals
+from stpe.stages.stage import Request
+from stpe.video.frame import ImageHW3
+
+log = logging.getLogger(__name__)
+
+#: Exact (width, height), a limit on the longer side, or None for the stored size.
+Resolution = tuple[int, int] | int | None
+Fps = float | Literal["native"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a call of `Engine.process` did.
+
+    Attributes:
+        dataset: its folder.
+        profile: the profile chosen, and `profile_reason` why.
+        videos: how each source ended, in the order given.
+        absent: stage name to the reason it did not run.
+    """
+
+    dataset: Path
+    profile: str
+    profile_reason: str
+    videos: tuple[VideoReport, ...]
+    absent: Mapping[str, str]
+
+    @property
+    def failed(self) -> tuple[VideoReport, ...]:
+        """The sources that failed."""
+        return tuple(v for v in self.videos if v.status == "failed")
+
+
+@dataclass(frozen=True)
+class FrameComparison:
+    """How two images differ.
+
+    Attributes:
+        similarity: cosine of their global embeddings, -1..1; None without an embedder.
+        appeared: label to how many more instances the second image has.
+        disappeared: label to how many fewer.
+        common: label to how many both have.
+    """
+
+    similarity: float | None
+    appeared: dict[str, int]
+    disappeared: dict[str, int]
+    common: dict[str, int]
+
+
+class Engine:
+    """Models of one profile, and what they can do. A context manager.
+
+    >>> with Engine(profile="embedded") as engine:                    # doctest: +SKIP
+    ...     result = engine.process("clip.mp4", out="ds", fps=2.0)
+
+    Args:
+        profile: a profile of the catalog, or `auto` for the best that this machine can run.
+        models: role to model id, overriding the profile.
+        workers: worker threads; by default one a core.
+
+    Raises:
+        UsageError: an unknown profile, role or model.
+    """
+
+    def __init__(
+        self,
+        profile: str = "auto",
+        models: Mapping[str, str] | None = None,
+        workers: int | None = None,
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise UsageError(f"workers is {workers}: give at least 1")
+        self.selection = loader.resolve(profile, dict(models or {}))
+        self._workers = workers
+        self._loaded: dict[str, Any] = {}
+        self._locks = {role: threading.Lock() for role in ROLES}
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.unload_models()
+
+    def load_models(self) -> None:
+        """Load every model now; otherwise each is loaded when it is first needed."""
+        for role in self.selection.models:
+            self.role(role)
+
+    def unload_models(self) -> None:
+        """Free every model; the next use loads it again."""
+        for role, lock in self._locks.items():
+            with lock:
+                model = self._loaded.pop(role, None)
+            if model is not None:
+                model.close()
+
+    def role(self, name: str) -> Any:
+        """The loaded model that plays a role (see `stpe.models.roles`).
+
+        Raises:
+            UsageError: there is no such role.
+            ModelError: no model plays it here; the message says why.
+        """
+        if name not in ROLES:
+            raise UsageError(f"no role is called {name!r}; there are {', '.join(ROLES)}")
+        if name not in self.selection.models:
+            why = self.selection.missing.get(name, "the profile has none")
+            raise ModelError(f"no model plays {name}: {why}")
+        with self._locks[name]:
+            if name not in self._loaded:
+                log.info("loading %s as %s", self.selection.models[name].id, name)
+                self._loaded[name] = loader.load(self.selection.models[name])
+            return self._loaded[name]
+
+    def plan(
+        self,
+        *,
+        fps: Fps = 2.0,
+        resolution: Resolution = 854,
+        signals: Sequence[str] | None = None,
+        without: Sequence[str] = (),
+        concepts: Sequence[str] = (),
+        context: str = "",
+    ) -> Plan:
+        """What `process` with the same arguments would run. Raises UsageError."""
+        size = resolution if isinstance(resolution, tuple) else None
+        long_side = resolution if isinstance(resolution, int) else None
+        sampling = Sampling(None if fps == "native" else float(fps), size, long_side)
+        request = Request(concepts=tuple(concepts), context=context)
+        return make_plan(self.selection, request, sampling, signals, without)
+
+    def process(
+        self,
+        source: str | Path | Sequence[str | Path],
+        out: str | Path,
+        *,
+        fps: Fps = 2.0,
+        resolution: Resolution = 854,
+        signals: Sequence[str] | None = None,
+        without: Sequence[str] = (),
+        concepts: Sequence[str] = (),
+        context: str = "",
+        progress: Progress | None = None,
+    ) -> Result:
+        """Process sources into the dataset at `out`; each is whole in it afterwards, or not there.
+
+        Calling again with the same arguments does nothing; after an interruption it continues;
+        with another model or option it runs what depends on that.
+
+        Args:
+            source: a file, folder, ZIP or URL, or several. One source raises its error; of
+                several, those that failed are listed in the result.
+            out: dataset folder, made if missing.
+            fps: analysis frames a second, or "native" for every frame.
+            resolution: size of analysis frames.
+            signals: `table.column` or table names to store; None for everything.
+            without: names not to store.
+            concepts: words for what to look for.
+            context: what the viewer should know, for captions.
+            progress: told what happens.
+
+        Raises:
+            StpeError: wrong arguments, an unusable dataset folder, or the one source's error.
+            InterruptedRunError: Ctrl-C; the same call resumes.
+        """
+        plan = self.plan(
+            fps=fps,
+            resolution=resolution,
+            signals=signals,
+            without=without,
+            concepts=concepts,
+            context=context,
+        )
+        alone = isinstance(source, (str, Path))
+        sources = [source] if isinstance(source, (str, Path)) else list(source)
+        if not sources:
+            raise UsageError("no source was given")
+        watcher = progress or Progress()
+        reports = []
+        with DatasetWriter(out) as writer:
+            for uri in map(str, sources):
+                try:
+                    report = process_source(plan, uri, writer, self.role, watcher, self._workers)
+                except KeyboardInterrupt:
+                    raise InterruptedRunError(
+                        "interrupted; the same call continues where it stopped"
+                    ) from None
+                except (DatasetError, ModelError):
+                    raise
+                except Exception as error:
+                    if alone:
+                        raise
+                    log.debug("%s failed", uri, exc_info=True)
+                    report = VideoReport(uri, None, "failed", _line(error))
+                watcher.done(report)
+                reports.append(report)
+        return Result(
+            Path(out),
+            self.selection.profile,
+            self.selection.reason,
+            tuple(reports),
+            plan.absent,
+        )
+
+    process_video = process
+
+    def process_frame(
+        self, image_HW3: ImageHW3, *, concepts: Sequence[str] = (), context: str = ""
+    ) -> Any:
+        """Signals of one RGB uint8 image: a `FrameSignals` with the columns of `frames` and its
+        `objects`, in pixels of the image. What needs more than one frame is None."""
+        request = Request(concepts=tuple(concepts), context=context)
+        return frame_signals(_rgb(image_HW3), self.selection, self.role, request)
+
+    def embed_image(self, image_HW3: ImageHW3) -> NDArray[np.float32]:
+        """Global embedding of an RGB image, D float32, unit L2."""
+        embedding = self.role("image_embedder").embed([_rgb(image_HW3)])[0].global_D
+        return np.asarray(embedding, np.float32)
+
+    def compare_frames(self, a_HW3: ImageHW3, b_HW3: ImageHW3) -> FrameComparison:
+        """Similarity of two images, and which objects the second has more or fewer of."""
+        wanted = ("frames.embedding", "objects.label")
+        first, second = (
+            frame_signals(_rgb(image), self.selection, self.role, Request(), wanted)
+            for image in (a_HW3, b_HW3)
+        )
+        similarity = None
+        if first.embedding is not None and second.embedding is not None:
+            similarity = float(np.dot(first.embedding, second.embedding))
+        labels = [Counter(o.label for o in frame.objects) for frame in (first, second)]
+        return FrameComparison(
+            similarity,
+            appeared=dict(labels[1] - labels[0]),
+            disappeared=dict(labels[0] - labels[1]),
+            common=dict(labels[0] & labels[1]),
+        )
+
+
+def _line(error: Exception) -> str:
+    """One line for an error; one that nobody foresaw is named by its type."""
+    if isinstance(error, StpeError):
+        return str(error)
+    return " ".join(f"unexpected {type(error).__name__}: {error}; --debug shows where".split())
+
+
+def _rgb(image: ImageHW3) -> ImageHW3:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise UsageError(
+            f"an image must be HxWx3 uint8 RGB, and this is {image.shape} {image.dtype}"
+        )
+    return np.ascontiguousarray(image)

@@ -1,0 +1,141 @@
+"""One source, from opening it to its rows sealed in the dataset."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from stpe.dataset.writer import DatasetWriter
+from stpe.pipeline.artifacts import ArtifactStore, content_key
+from stpe.pipeline.executor import Execution, execute
+from stpe.pipeline.jobs import Models
+from stpe.pipeline.plan import Plan, Read, precision_of
+from stpe.pipeline.progress import Progress
+from stpe.pipeline.reader import Reader
+from stpe.pipeline.report import StageReport, VideoReport
+from stpe.signals import schema
+from stpe.video.opening import open_source
+
+
+def video_id(sha256: str) -> str:
+    """The id of the video with that content."""
+    return sha256[:16]
+
+
+def plan_key(plan: Plan) -> str:
+    """Hash of all that a plan's rows depend on, beside the source."""
+    return content_key(
+        {
+            "sampling": [plan.sampling.fps, plan.sampling.size, plan.sampling.long_side],
+            "stages": [
+                [n.name, n.stage.version, plan.options(n), plan.models(n)] for n in plan.nodes
+            ],
+            "stored": sorted(plan.stored),
+            "absent": dict(plan.absent),
+        }
+    )
+
+
+def process_source(
+    plan: Plan,
+    uri: str,
+    writer: DatasetWriter,
+    models: Models,
+    progress: Progress,
+    workers: int | None = None,
+) -> VideoReport:
+    """Process a source and seal it, or find that it is sealed.
+
+    Raises:
+        StpeError: whatever is wrong with the source, a stage or the disk. The dataset then has
+            the rows of this source that it had before, or none.
+    """
+    begun = time.perf_counter()
+    with open_source(uri) as source:
+        info = source.info
+        identity = video_id(info.sha256)
+        key = plan_key(plan)
+        if writer.sealed(identity) == key:
+            return VideoReport(uri, identity, "unchanged", seconds=time.perf_counter() - begun)
+        progress.source(info, [node.name for node in plan.nodes])
+        store = ArtifactStore(writer.path / "artifacts")
+        done = execute(plan, source, store, models, progress, workers)
+        writer.add_media(info.sha256, source.media)
+        counts: dict[str, int] = {}
+        tables = {
+            table: _counted(table, _batches(read, done), counts, progress)
+            for table, read in plan.tables.items()
+        }
+        provenance = _provenance(plan, done, store)
+        tables["artifacts"] = _counted("artifacts", iter([provenance]), counts, progress)
+        writer.commit(identity, key, tables)
+    reports = tuple(
+        StageReport(name, spent.seconds, spent.windows, spent.made, spent.reused)
+        for name, spent in done.spent.items()
+    )
+    return VideoReport(
+        uri,
+        identity,
+        "done",
+        seconds=time.perf_counter() - begun,
+        duration_s=done.timeline.facts["duration_s"],
+        rows=counts,
+        stages=reports,
+        warnings=tuple(done.timeline.facts["warnings"]),
+    )
+
+
+def _batches(read: Read, done: Execution) -> Iterator[pa.RecordBatch]:
+    """Rows of one table, a chunk at a time."""
+    reader: Reader = done.reader
+    if not reader.chunked(read):
+        yield from reader.video(read).to_batches()
+        return
+    for span in done.timeline.spans:
+        yield from reader.chunk(read, span.index).to_batches()
+
+
+def _counted(
+    table: str, batches: Iterator[pa.RecordBatch], counts: dict[str, int], progress: Progress
+) -> Iterator[pa.RecordBatch]:
+    progress.storing(table)
+    counts[table] = 0
+    for batch in batches:
+        counts[table] += batch.num_rows
+        yield batch
+
+
+def _provenance(plan: Plan, done: Execution, store: ArtifactStore) -> pa.RecordBatch:
+    """The `artifacts` rows: what each stage made of each chunk, and which stages are absent."""
+    records: list[dict[str, Any]] = []
+    for node in plan.nodes:
+        models = [
+            {
+                "role": role,
+                "model": model.id,
+                "sha256": model.sha256 or None,
+                "licence": str(model.licence),
+                "precision": precision_of(model),
+            }
+            for role, model in ((r, plan.selection.models[r]) for r in node.roles)
+        ]
+        for (name, chunk), key in done.keys.items():
+            if name == node.name:
+                facts = store.facts(key)
+                records.append(
+                    {
+                        "stage": name,
+                        "chunk": chunk,
+                        "version": node.stage.version,
+                        "key": key,
+                        "models": models,
+                        "seconds": facts["seconds"],
+                        "rows": facts["rows"],
+                    }
+                )
+    records += [{"stage": name, "reason": reason} for name, reason in plan.absent.items()]
+    records.sort(key=lambda r: (r["stage"], -1 if r.get("chunk") is None else r["chunk"]))
+    return pa.RecordBatch.from_pylist(records, schema=schema("artifacts"))
