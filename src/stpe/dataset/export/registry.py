@@ -1,0 +1,108 @@
+"""Exports by name. One file a format; each is a function of a dataset and a path.
+
+An export is made beside its target under a temporary name and renamed when it is whole. An
+existing file or a folder that an export made before is replaced; any other folder is not touched.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stpe.dataset.reader import Dataset
+from stpe.errors import DatasetError, UsageError
+
+#: Names a folder as made by an export, so that it may be replaced.
+_MARK = ".stpe-export"
+
+
+@dataclass(frozen=True)
+class Format:
+    """One export format; `module` is the file here whose `write(dataset, path)` does it."""
+
+    module: str
+    doc: str
+    folder: bool = True
+
+
+FORMATS: dict[str, Format] = {
+    "parquet": Format("parquet", "Parquet tables and the media; loads with Hugging Face datasets"),
+    "webdataset": Format("webdataset", "tar shards, one sample an analysis frame"),
+    "coco": Format("coco", "images and one JSON with boxes, RLE masks, keypoints and track ids"),
+    "mot": Format("mot", "MOTChallenge text files, one sequence folder a video"),
+    "video": Format("video", "annotated H.264 MP4, one file a video"),
+    "sheet": Format("sheet", "contact sheet of annotated frames, one PNG a video"),
+    "rerun": Format("rerun_file", "Rerun recording (.rrd) of everything, to look around in", False),
+    "analysis": Format("analysis", "the prototype's analysis.json, one file a video"),
+}
+
+
+def export(dataset: Dataset, format: str, out: str | Path, **options: Any) -> Path:
+    """Write a dataset in another format.
+
+    Args:
+        dataset: from `open_dataset`.
+        format: one of `FORMATS`.
+        out: file or folder to make. For `video`, `sheet` and `analysis`, a path with the format's
+            suffix (.mp4, .png, .json) makes that one file of a dataset with one video.
+        options: what the format's `write` takes beside these.
+
+    Returns:
+        `out` as a path.
+
+    Raises:
+        UsageError: no such format or option. DatasetError: there is nothing to export, media are
+        missing, or `out` is in the way. MissingExtraError: the format needs an extra.
+    """
+    if format not in FORMATS:
+        raise UsageError(f"no export format is called {format!r}; there are {', '.join(FORMATS)}")
+    if not dataset.videos:
+        raise DatasetError(f"{dataset.path} holds no video yet: process one first")
+    chosen = FORMATS[format]
+    module = importlib.import_module(f"stpe.dataset.export.{chosen.module}")
+    target = Path(out)
+    suffix: str | None = getattr(module, "SUFFIX", None)
+    single = suffix is not None and target.suffix.lower() == suffix
+    if single and chosen.folder and len(dataset.videos) > 1:
+        raise UsageError(
+            f"the dataset holds {len(dataset.videos)} videos: make --out a folder, not a file"
+        )
+    with replacing(target, folder=chosen.folder and not single) as temporary:
+        if single and chosen.folder:
+            module.write_one(dataset, dataset.videos[0], temporary, **options)
+        else:
+            module.write(dataset, temporary, **options)
+    return target
+
+
+@contextmanager
+def replacing(target: Path, *, folder: bool) -> Iterator[Path]:
+    """A temporary path beside `target` that takes its place when the block ends without error."""
+    if target.is_dir() and any(target.iterdir()) and not (target / _MARK).exists():
+        raise DatasetError(f"{target} is a folder with other files; choose another --out")
+    if target.exists() and target.is_dir() != folder:
+        raise DatasetError(f"{target} is in the way; remove it or choose another --out")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:40]}-"))
+    except OSError as error:
+        raise DatasetError(f"cannot write {target}: {error.strerror}; choose another") from None
+    try:
+        made = work / target.name
+        if folder:
+            made.mkdir()
+            (made / _MARK).touch()
+        yield made
+        if target.is_dir():
+            target.rename(work / "replaced")
+        made.replace(target)
+    except OSError as error:
+        raise DatasetError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

@@ -1,0 +1,109 @@
+"""What the picture-making exports need of a video: its frames with their objects and pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stpe.dataset.pixels import decode
+from stpe.dataset.reader import Dataset
+from stpe.video.frame import Grid, ImageHW3
+
+_FRAME = (
+    "frame_index", "pts", "shot_id", "caption_brief", "caption_normal", "caption_detailed",
+    "camera_motion", "camera_rotation_deg", "camera_translation", "camera_confidence",
+    "camera_homography", "state", "alignment",
+)  # fmt: skip
+_OBJECT = (
+    "frame_index", "object_id", "pts", "label", "confidence", "origin", "box_xyxy", "mask_rle",
+    "area_px", "track_id", "velocity_px_s", "object_velocity_px_s", "motion", "depth", "keypoints",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SceneFrame:
+    """One analysis frame: its position in the video, its `frames` row and its `objects` rows.
+
+    `number` counts analysis frames from 0; columns holding arrays too large to draw (embeddings,
+    dense maps) are left out of the rows.
+    """
+
+    number: int
+    row: dict[str, Any]
+    objects: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def index(self) -> int:
+        """Decoder frame index."""
+        return int(self.row["frame_index"])
+
+    @property
+    def pts(self) -> float:
+        """Presentation time in seconds."""
+        return float(self.row["pts"])
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One video for drawing: its `videos` row and its analysis frames in time order."""
+
+    dataset: Dataset
+    video_id: str
+    video: dict[str, Any]
+    frames: list[SceneFrame]
+
+    @property
+    def name(self) -> str:
+        """File name stem that is unique in the dataset and readable: `<source stem>_<id>`."""
+        stem = str(self.video["uri"] or "").rstrip("/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
+        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem)[:40]
+        return f"{safe}_{self.video_id[:8]}" if safe else self.video_id
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the stored frames."""
+        return int(self.video["width"]), int(self.video["height"])
+
+    @property
+    def fps(self) -> float | None:
+        """Average rate of the analysis frames; None for fewer than two."""
+        if len(self.frames) < 2:
+            return None
+        return (len(self.frames) - 1) / (self.frames[-1].pts - self.frames[0].pts)
+
+    def images(
+        self, frames: Sequence[SceneFrame] | None = None, long_side: int | None = None
+    ) -> Iterator[ImageHW3]:
+        """RGB of the given frames (all by default), at the stored size or reduced."""
+        chosen = self.frames if frames is None else frames
+        size = Grid("scene", long_side=long_side).frame_size(*self.size)
+        yield from decode(self.dataset.media(self.video_id), [f.index for f in chosen], size)
+
+
+def scenes(dataset: Dataset) -> Iterator[Scene]:
+    """Every video of a dataset, one at a time."""
+    for video_id in dataset.videos:
+        yield scene(dataset, video_id)
+
+
+def scene(dataset: Dataset, video_id: str) -> Scene:
+    """One video of a dataset. Raises UsageError if it is not there."""
+    (video,) = dataset.arrow("videos", video_id).to_pylist()
+    rows = dataset.arrow("frames", video_id, _FRAME).to_pylist()
+    objects: dict[int, list[dict[str, Any]]] = {}
+    for item in dataset.arrow("objects", video_id, _OBJECT).to_pylist():
+        objects.setdefault(item["frame_index"], []).append(item)
+    frames = [SceneFrame(n, r, objects.get(r["frame_index"], [])) for n, r in enumerate(rows)]
+    return Scene(dataset, video_id, video, frames)
+
+
+def evenly(frames: Sequence[SceneFrame], number: int) -> list[SceneFrame]:
+    """At most `number` frames spread over the whole, first and last among them."""
+    if len(frames) <= number:
+        return list(frames)
+    return [
+        frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, number).round().astype(int))
+    ]
