@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from stpe.stages.camera import Camera
 from stpe.stages.clips import Clips
+from stpe.stages.features import Features
 from stpe.stages.flow import Flow
 from stpe.stages.frame_camera import FrameCamera
+from stpe.stages.objects import Objects
 from stpe.stages.pooling import ClipPooling, VideoPooling
 from stpe.stages.pose import Pose
+from stpe.stages.relations import Relations
 from stpe.stages.stage import Stage
 
 STAGES: tuple[type[Stage], ...] = (
     Camera,
     ClipPooling,
     Clips,
+    Features,
     Flow,
     FrameCamera,
+    Objects,
     Pose,
+    Relations,
     VideoPooling,
 )

@@ -1,0 +1,146 @@
+"""Instances of one frame: masks made tidy, measured, pooled and suppressed.
+
+Shape legend: H W pixels of the analysed image, h w cells of the feature grid, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+from stpe.models.roles import F32
+
+MaskHW = NDArray[np.bool_]
+
+SAME_OBJECT = 0.5  # mask IoU from which two masks are one object
+PART = 0.8  # share of a mask inside another from which it is a part of it
+SPECK = 0.05  # connected pieces smaller than this share of a mask are noise
+_STEP = 4  # masks are compared at every fourth pixel each way
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One object of one frame; `box_4` xyxy and `mask_HW` in pixels of the analysed image."""
+
+    label: str
+    confidence: float
+    origin: str
+    box_4: F32
+    mask_HW: MaskHW | None = None
+    mask_confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a frame on coarse grids; any of it may be missing.
+
+    Attributes:
+        dense_hwC: unit-length patch features.
+        saliency_hw, motion_hw: 0..1.
+    """
+
+    dense_hwC: F32 | None = None
+    saliency_hw: F32 | None = None
+    motion_hw: F32 | None = None
+
+    def objectness(self, mask_HW: MaskHW) -> float:
+        """How far the mask differs from its immediate surroundings, 0..1.
+
+        A noisy-or of feature contrast (cosine distance of mean features), saliency contrast and,
+        at half weight, contrast of independent motion; times the share of the image's border it
+        leaves free, squared, since what runs along the border is mostly background.
+        """
+        doubt = 1.0
+        if self.dense_hwC is not None:
+            inside, around = _weights(mask_HW, self.dense_hwC.shape[:2])
+            doubt *= 1 - np.clip(
+                1 - _pool(self.dense_hwC, inside) @ _pool(self.dense_hwC, around), 0, 1
+            )
+        for map_hw, weight in ((self.saliency_hw, 1.0), (self.motion_hw, 0.5)):
+            if map_hw is not None:
+                inside, around = _weights(mask_HW, map_hw.shape)
+                contrast = (map_hw * inside).sum() - (map_hw * around).sum()
+                doubt *= 1 - weight * np.clip(contrast, 0, 1)
+        height, width = mask_HW.shape
+        edge = sum(int(side.sum()) for side in (mask_HW[0], mask_HW[-1]))
+        edge += sum(int(side.sum()) for side in (mask_HW[:, 0], mask_HW[:, -1]))
+        return float((1 - doubt) * max(0.0, 1 - edge / (2 * (height + width))) ** 2)
+
+    def embedding(self, instance: Instance, height: int, width: int) -> F32 | None:
+        """Dense features pooled inside the mask (or the box), unit L2."""
+        if self.dense_hwC is None:
+            return None
+        mask_HW = instance.mask_HW
+        if mask_HW is None:
+            mask_HW = np.zeros((height, width), bool)
+            x0, y0, x1, y1 = np.round(instance.box_4).astype(int)
+            mask_HW[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] = True
+        return _pool(self.dense_hwC, _weights(mask_HW, self.dense_hwC.shape[:2])[0])
+
+
+def tidy(mask_HW: MaskHW) -> MaskHW:
+    """Without specks: the connected pieces that hold at least SPECK of the mask."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask_HW.astype(np.uint8))
+    areas = stats[:, cv2.CC_STAT_AREA]
+    keep = areas >= SPECK * areas[1:].sum()
+    keep[0] = False
+    return np.asarray(keep[labels] if count > 1 else mask_HW)
+
+
+def tight_box(mask_HW: MaskHW) -> F32:
+    """xyxy around a mask that is not empty."""
+    rows, columns = np.nonzero(mask_HW.any(1))[0], np.nonzero(mask_HW.any(0))[0]
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+
+
+def distinct(instances: Sequence[Instance], kept: Sequence[Instance] = ()) -> list[Instance]:
+    """`instances`, best first, without those that repeat, or are part of, a better one or one of
+    `kept`. All must have masks."""
+    chosen: list[Instance] = []
+    seen = [_sampled(k.mask_HW) for k in kept if k.mask_HW is not None]
+    for instance in sorted(instances, key=lambda i: -i.confidence):
+        mask = _sampled(instance.mask_HW)
+        area = mask.sum()
+        for other in seen:
+            shared = (mask & other).sum()
+            if shared > SAME_OBJECT * (area + other.sum() - shared) or shared > PART * area:
+                break
+        else:
+            chosen.append(instance)
+            seen.append(mask)
+    return chosen
+
+
+def rle(mask_HW: MaskHW, height: int, width: int) -> dict[str, Any]:
+    """COCO compressed RLE at the given size, as `objects.mask_rle` stores it."""
+    pixels = mask_HW.astype(np.uint8)
+    if pixels.shape != (height, width):
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    counts = coco.encode(np.asfortranarray(pixels))["counts"]
+    return {"size": [height, width], "counts": counts.decode("ascii")}
+
+
+def _sampled(mask_HW: MaskHW | None) -> MaskHW:
+    assert mask_HW is not None
+    return mask_HW[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP]
+
+
+def _weights(mask_HW: MaskHW, shape: tuple[int, ...]) -> tuple[F32, F32]:
+    """How much of each cell lies inside the mask, and in a band two cells wide around it; each
+    sums to one."""
+    size = (shape[1], shape[0])
+    inside = cv2.resize(mask_HW.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    core = (inside > 0.2).astype(np.uint8)
+    around = (cv2.dilate(core, np.ones((5, 5), np.uint8)) - core) * (1 - inside)
+    return inside / (inside.sum() + 1e-9), around / (around.sum() + 1e-9)
+
+
+def _pool(dense_hwC: F32, weight_hw: F32) -> F32:
+    pooled = np.tensordot(weight_hw, dense_hwC, 2)
+    return np.asarray(pooled / (np.linalg.norm(pooled) + 1e-9), np.float32)

@@ -1,0 +1,243 @@
+"""Level two of a frame: named objects, and objects without a name.
+
+Named ones are the detector's boxes, made masks by the segmenter. Unnamed ones are proposals from
+saliency, feature regions and independent motion, kept where the segmenter finds a mask that
+stands out from its surroundings.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from stpe.geometry.homography import transform
+from stpe.models.roles import F32, Detections, Detector, Masks, Segmenter
+from stpe.signals import schema
+from stpe.stages.concepts import map_concepts
+from stpe.stages.instances import Evidence, Instance, distinct, rle, tidy, tight_box
+from stpe.stages.motion_rows import FLOW, field_at, matrix_at
+from stpe.stages.proposals import box_iou, propose
+from stpe.stages.stage import ANALYSIS, Output, Request, Stage, Window
+from stpe.video.frame import ImageHW3
+
+COLUMNS = (
+    "pts",
+    "label",
+    "confidence",
+    "origin",
+    "box_xyxy",
+    "mask_rle",
+    "mask_confidence",
+    "area_px",
+    "embedding",
+)
+DETECTED = 0.3  # detector's score
+PROPOSALS = 16  # a frame
+UNNAMED = 0.5  # confidence from which an unnamed object is kept
+SMALLEST_SHARE, LARGEST_SHARE = 0.0005, 0.5  # of the image, for an unnamed object
+GOOD_MASK = 0.5  # IoU of a mask's box with the detector's from which it refines it
+
+log = logging.getLogger(__name__)
+
+
+class Objects(Stage):
+    """`objects` rows of each analysis frame, most confident first."""
+
+    name = "objects"
+    optional = (
+        "frames.dense",
+        "frames.dense_shape",
+        "frames.saliency",
+        "frames.saliency_shape",
+        *FLOW,
+        "motion.camera_homography",
+    )
+    writes = tuple(f"objects.{column}" for column in COLUMNS)
+    roles = ("detector",)
+    optional_roles = ("segmenter", "text_embedder")
+    options = ("concepts",)
+    grid = ANALYSIS
+
+    def __init__(self, models: Mapping[str, Any], request: Request) -> None:
+        """Maps the user's concepts to classes; warns of those that nothing here can find."""
+        super().__init__(models, request)
+        self._detector: Detector = models["detector"]
+        self._segmenter: Segmenter | None = models.get("segmenter")
+        mapping, rest = map_concepts(
+            request.concepts, self._detector.labels, models.get("text_embedder")
+        )
+        self._labels = {label for labels in mapping.values() for label in labels}
+        self._by_text: tuple[str, ...] = ()
+        if self._segmenter is not None and self._segmenter.accepts_text:
+            self._by_text, rest = rest, ()
+        if rest:
+            log.warning("no model here can find %s; mapped: %s", ", ".join(rest), mapping or "none")
+
+    def process(self, window: Window) -> Output:
+        """Rows of one frame."""
+        frame = window.core_frames[0]
+        image = frame.image
+        height, width = image.shape[:2]
+        evidence = _evidence(window)
+        found = self._find(image, evidence)
+        found.sort(key=lambda instance: -instance.confidence)
+        to_stored = np.array([window.source.width / width, window.source.height / height], "f4")
+        rows = [
+            {
+                "frame_index": frame.index,
+                "object_id": number,
+                "pts": frame.pts,
+                "label": instance.label,
+                "confidence": instance.confidence,
+                "origin": instance.origin,
+                "box_xyxy": instance.box_4 * np.tile(to_stored, 2),
+                "area_px": _area(instance) * float(to_stored.prod()),
+                "mask_rle": None
+                if instance.mask_HW is None
+                else rle(instance.mask_HW, window.source.height, window.source.width),
+                "mask_confidence": instance.mask_confidence,
+                "embedding": evidence.embedding(instance, height, width),
+            }
+            for number, instance in enumerate(found)
+        ]
+        return Output({"objects": pa.Table.from_pylist(rows, schema("objects", COLUMNS))})
+
+    def _find(self, image: ImageHW3, evidence: Evidence) -> list[Instance]:
+        detections = self._detector.detect([image], DETECTED)[0]
+        if self.request.concepts:
+            detections = _only(detections, self._labels)
+        origin = "concept" if self.request.concepts else "detector"
+        if self._segmenter is None:
+            return [
+                Instance(label, float(score), origin, box)
+                for box, score, label in zip(
+                    detections.boxes_N4, detections.scores_N, detections.labels, strict=True
+                )
+            ]
+        height, width = image.shape[:2]
+        boxes = detections.boxes_N4.reshape(-1, 4)
+        unnamed = np.zeros((0, 4), np.float32)
+        if not self.request.concepts:
+            size = np.array([width, height, width, height], np.float32)
+            unnamed = size * propose(
+                evidence.saliency_hw, evidence.dense_hwC, evidence.motion_hw, PROPOSALS
+            )
+            if len(boxes):  # what the detector has boxed already needs no second look
+                unnamed = unnamed[box_iou(unnamed, boxes).max(1) < GOOD_MASK]
+        if not len(boxes) and not len(unnamed) and not self._by_text:
+            return []
+        encoded = self._segmenter.encode(image)
+        masks = self._segmenter.from_boxes(encoded, np.concatenate([boxes, unnamed]))
+        named = [_named(detections, masks, i, origin) for i in range(len(boxes))]
+        if self._by_text:
+            by_text, text_masks = self._segmenter.from_text(encoded, self._by_text)
+            named += [_named(by_text, text_masks, i, origin) for i in range(len(by_text))]
+        candidates = [
+            _unnamed(masks.masks_NHW[i], float(masks.scores_N[i]), evidence)
+            for i in range(len(boxes), len(masks.scores_N))
+        ]
+        good = [c for c in candidates if c is not None and c.confidence >= UNNAMED]
+        return named + distinct(good, named)
+
+
+def _named(detections: Detections, masks: Masks, index: int, origin: str) -> Instance:
+    """A detection with its mask; the mask's box replaces the detector's where the two agree,
+    and otherwise the mask is cut to the detector's box."""
+    box = detections.boxes_N4[index]
+    mask = tidy(masks.masks_NHW[index])
+    quality = float(masks.scores_N[index])
+    if mask.any():
+        tight = tight_box(mask)
+        agreement = float(box_iou(tight[None], box[None])[0, 0])
+        if agreement >= GOOD_MASK:
+            box = tight
+        else:
+            quality *= agreement
+            x0, y0, x1, y1 = np.round(box).astype(int)
+            cut = np.zeros_like(mask)
+            cut[y0:y1, x0:x1] = mask[y0:y1, x0:x1]
+            mask = cut
+    known = mask.any()
+    return Instance(
+        detections.labels[index],
+        float(detections.scores_N[index]),
+        origin,
+        box,
+        mask if known else None,
+        quality if known else None,
+    )
+
+
+def _unnamed(mask: NDArray[np.bool_], quality: float, evidence: Evidence) -> Instance | None:
+    mask = tidy(mask)
+    if not SMALLEST_SHARE <= mask.mean() <= LARGEST_SHARE:
+        return None
+    confidence = quality * evidence.objectness(mask)
+    return Instance("object", confidence, "automatic", tight_box(mask), mask, quality)
+
+
+def _only(detections: Detections, labels: set[str]) -> Detections:
+    keep = [i for i, label in enumerate(detections.labels) if label in labels]
+    return Detections(
+        detections.boxes_N4[keep],
+        detections.scores_N[keep],
+        tuple(detections.labels[i] for i in keep),
+    )
+
+
+def _area(instance: Instance) -> float:
+    if instance.mask_HW is not None:
+        return float(instance.mask_HW.sum())
+    x0, y0, x1, y1 = instance.box_4
+    return float((x1 - x0) * (y1 - y0))
+
+
+def _evidence(window: Window) -> Evidence:
+    dense = _grid(window.rows.get("frames"), "dense")
+    if dense is not None:
+        dense = dense / (np.linalg.norm(dense, axis=-1, keepdims=True) + 1e-9)
+    size = (window.source.width, window.source.height)
+    return Evidence(
+        dense,
+        _grid(window.rows.get("frames"), "saliency"),
+        _motion(window.rows.get("motion"), size),
+    )
+
+
+def _grid(frames: pa.Table | None, column: str) -> F32 | None:
+    """A map of the frame with its shape, or None."""
+    if frames is None or not len(frames) or column not in frames.column_names:
+        return None
+    values = frames[column][0]
+    if not values.is_valid:
+        return None
+    shape = frames[f"{column}_shape"][0].as_py()
+    return np.asarray(values.values.to_numpy(zero_copy_only=False), np.float32).reshape(shape)
+
+
+def _motion(motion: pa.Table | None, size: tuple[int, int]) -> F32 | None:
+    """Probability that each cell moves by itself: flow that camera motion does not explain,
+    against the spread of what it does; None without flow or camera."""
+    needed = {"flow", "flow_shape", "flow_confidence", "camera_homography"}
+    if motion is None or not len(motion) or not needed <= set(motion.column_names):
+        return None
+    field, matrix = field_at(motion, 0, size), matrix_at(motion, "camera_homography", 0)
+    if field is None or matrix is None:
+        return None
+    camera = transform(matrix, field.points_N2) - field.points_N2
+    gap = np.linalg.norm(np.nan_to_num(field.flow_N2 - camera), axis=1)
+    spread = 4 * (1.4826 * np.median(gap) + 0.5 * field.unit)
+    moving = field.weight_N * (1 - np.exp(-((gap / spread) ** 2)))
+    # Flow is anchored in the earlier frame; show it where its cells are now.
+    h, w = field.shape
+    here = (field.points_N2 + field.flow_N2) * (w / size[0], h / size[1])
+    column, row = np.clip(here.astype(int), 0, (w - 1, h - 1)).T
+    shown = np.zeros((h, w), np.float32)
+    np.maximum.at(shown, (row, column), moving.astype(np.float32))
+    return np.asarray(cv2.morphologyEx(shown, cv2.MORPH_CLOSE, np.ones((3, 3))), np.float32)
