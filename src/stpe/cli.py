@@ -21,6 +21,7 @@ from rich.console import Console
 
 from stpe import __version__, console
 from stpe.errors import StpeError, UsageError
+from stpe.models.catalog import catalog
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -260,3 +261,105 @@ def plan(source: str, as_json: bool, **chosen: Any) -> None:
         _print_json(document)
     else:
         console.plan_table(_out, document)
+
+
+@cli.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--format", "format_", required=True, help="parquet, coco, mot, video, rerun, ...")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="File or folder.")
+@_common
+def export(dataset: Path, format_: str, out: Path) -> None:
+    """Write a dataset in another format."""
+    from stpe.dataset.export import export as write
+    from stpe.dataset.reader import open_dataset
+
+    print(write(open_dataset(dataset), format_, out), file=sys.stderr)
+
+
+@cli.group()
+def simulate() -> None:
+    """Record video with perfect ground truth from a simulator."""
+
+
+@simulate.command()
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder.")
+@click.option("--seconds", type=float, default=20.0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--scenario", default="deathmatch", show_default=True)
+@_json_option
+@_common
+def doom(out: Path, seconds: float, seed: int, scenario: str, as_json: bool) -> None:
+    """Record a seeded game episode, headless."""
+    from stpe.simulate.doom import record
+
+    recording = record(out, seconds, seed, scenario)
+    if as_json:
+        _print_json(recording)
+    else:
+        print(f"{recording.video}: {recording.frames} frames; truth in {recording.truth}")
+
+
+@cli.group()
+def models() -> None:
+    """What models there are, and their weights on this machine."""
+
+
+_profile = click.option("--profile", help="Only this profile's models; `auto` for the best here.")
+
+
+@models.command("list")
+@_profile
+@_json_option
+@_common
+def list_(profile: str | None, as_json: bool) -> None:
+    """List models: role, licence, size, and whether the weights are here."""
+    from stpe.models.inventory import list_models
+
+    rows = list_models(profile)
+    if as_json:
+        _print_json(rows)
+    else:
+        console.models_table(_out, rows)
+
+
+@models.command()
+@click.option("--profile", default="auto", show_default=True)
+@_json_option
+@_common
+def pull(profile: str, as_json: bool) -> int:
+    """Fetch a profile's weights; exit code 3 if some cannot be had."""
+    from stpe.models import inventory
+
+    selection = inventory.pull(profile)
+    lost = {
+        role: why
+        for role, why in selection.missing.items()
+        if role in catalog().profile(selection.profile).roles
+    }
+    if as_json:
+        _print_json({"profile": selection.profile, "missing": lost,
+                     "models": {r: m.id for r, m in selection.models.items()}})  # fmt: skip
+    for role, model in selection.models.items():
+        print(f"{role}: {model.id} is here", file=sys.stderr)
+    for role, why in lost.items():
+        print(f"stpe: error: {role}: {why}", file=sys.stderr)
+    if not lost:
+        return 0
+    return 3 if selection.models else 1
+
+
+@models.command()
+@_profile
+@_json_option
+@_common
+def verify(profile: str | None, as_json: bool) -> int:
+    """Hash the weights on this machine again; exit code 1 if any is damaged."""
+    from stpe.models import inventory
+
+    rows = inventory.verify(profile)
+    if as_json:
+        _print_json(rows)
+    else:
+        for row in rows:
+            print(f"{row.state:9} {row.model} {row.file}")
+    return int(any(row.state == "damaged" for row in rows))

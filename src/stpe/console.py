@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Table
 from rich.text import Text
 
+from stpe.models.inventory import ModelRow
 from stpe.pipeline.progress import Progress as Watcher
 from stpe.pipeline.report import VideoReport
 from stpe.video.frame import SourceInfo
@@ -232,3 +233,13 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def models_table(console: Console, rows: Sequence[ModelRow]) -> None:
+    """`stpe models list` for people."""
+    table = Table("role", "model", "licence", "MB", "here", "from", box=None, pad_edge=False)
+    for row in sorted(rows, key=lambda r: (r.role, r.id)):
+        licence = f"[yellow]{row.licence}[/]" if row.copyleft else row.licence
+        here = "yes" if row.cached else "no"
+        table.add_row(row.role, row.id, licence, f"{row.size_mb:.0f}", here, "\n".join(row.sources))
+    console.print(table)

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -99,6 +99,7 @@ class Engine:
             raise UsageError(f"workers is {workers}: give at least 1")
         self.selection = loader.resolve(profile, dict(models or {}))
         self._workers = workers
+        self._fetched: set[str] = set()
         self._loaded: dict[str, Any] = {}
         self._locks = {role: threading.Lock() for role in ROLES}
 
@@ -195,14 +196,20 @@ class Engine:
             StpeError: wrong arguments, an unusable dataset folder, or the one source's error.
             InterruptedRunError: Ctrl-C; the same call resumes.
         """
-        plan = self.plan(
-            fps=fps,
-            resolution=resolution,
-            signals=signals,
-            without=without,
-            concepts=concepts,
-            context=context,
-        )
+
+        def choose() -> Plan:
+            return self.plan(
+                fps=fps,
+                resolution=resolution,
+                signals=signals,
+                without=without,
+                concepts=concepts,
+                context=context,
+            )
+
+        plan = choose()
+        while not self._fetch({role for node in plan.nodes for role in node.roles}):
+            plan = choose()
         alone = isinstance(source, (str, Path))
         sources = [source] if isinstance(source, (str, Path)) else list(source)
         if not sources:
@@ -235,6 +242,20 @@ class Engine:
         )
 
     process_video = process
+
+    def _fetch(self, roles: set[str]) -> bool:
+        """Have the weights of these roles here. False if some cannot be had: they are missing from
+        the selection afterwards, so that a new plan does without them."""
+        fresh = roles - self._fetched
+        if not fresh:
+            return True
+        chosen = {role: self.selection.models[role] for role in sorted(fresh)}
+        got = loader.prepare(replace(self.selection, models=chosen))
+        self._fetched |= fresh
+        left = {r: m for r, m in self.selection.models.items() if r in got.models or r not in fresh}
+        whole = len(left) == len(self.selection.models)
+        self.selection = replace(self.selection, models=left, missing=got.missing)
+        return whole
 
     def process_frame(
         self, image_HW3: ImageHW3, *, concepts: Sequence[str] = (), context: str = ""
