@@ -37,15 +37,16 @@ class Manifest:
 
     Attributes:
         tables: Lance version of each table that has rows; versions past it do not count.
-        videos: plan key of each sealed video, in the order they were first sealed.
+        videos: plan key of each sealed video, in the order of their rows.
     """
 
     tables: dict[str, int] = field(default_factory=dict)
     videos: dict[str, str] = field(default_factory=dict)
 
     def with_video(self, video_id: str, plan_key: str, tables: dict[str, int]) -> Manifest:
-        """This manifest with one more sealed video and these table versions."""
-        return replace(self, tables=tables, videos={**self.videos, video_id: plan_key})
+        """This manifest with that video sealed last and these table versions."""
+        left = self.without_video(video_id, tables).videos
+        return replace(self, tables=tables, videos={**left, video_id: plan_key})
 
     def without_video(self, video_id: str, tables: dict[str, int]) -> Manifest:
         """This manifest with one video less and these table versions."""

@@ -5,7 +5,7 @@ A `Dataset` sees what was sealed when it was opened, whatever a writer does mean
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,23 @@ class Dataset:
         if table not in self.manifest.tables:
             return pa.schema([schema.field(name) for name in names]).empty_table()
         return self.rows.read(Query(table, names, where=where))
+
+    def stream(
+        self, table: str, video_id: str, columns: Sequence[str] | None = None, rows: int = 64
+    ) -> Iterator[pa.Table]:
+        """The rows of one video, so many at a time: for tables too large to hold.
+
+        Raises UsageError for an unknown table, column or video.
+        """
+        self._where(table, video_id, None, None)
+        names = self._schema(table).names if columns is None else columns
+        for name in names:
+            if name != "video_id":
+                signal(f"{table}.{name}")
+        first, number = self.rows.spans(table).get(video_id, (0, 0))
+        for start in range(0, number, rows):
+            span = (first + start, min(rows, number - start))
+            yield self.rows.read(Query(table, tuple(names), span=span))
 
     def pandas(
         self,

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import lance
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stpe.dataset.layout import table_path
 from stpe.errors import DatasetError
@@ -59,6 +60,7 @@ class Rows:
     def __init__(self, root: Path, versions: dict[str, int]) -> None:
         self.root = root
         self.versions = versions
+        self._spans: dict[str, dict[str, tuple[int, int]]] = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -94,6 +96,21 @@ class Rows:
                 f"table {query.table} of {self.root} cannot be read: it was rewritten since it "
                 f"was opened (open it again) or is damaged ({error})"
             ) from error
+
+    def spans(self, table: str) -> dict[str, tuple[int, int]]:
+        """(first row, number of rows) of each video in a table; a video's rows are consecutive."""
+        if table not in self._spans:
+            if table not in self.versions:
+                return {}
+            ids = self.read(Query(table, ("video_id",)))["video_id"].combine_chunks()
+            runs = pc.run_end_encode(ids)
+            ends = runs.run_ends.to_pylist()
+            starts = [0, *ends[:-1]]
+            self._spans[table] = {
+                name: (start, end - start)
+                for name, start, end in zip(runs.values.to_pylist(), starts, ends, strict=True)
+            }
+        return self._spans[table]
 
     def _open(self, table: str) -> Any:
         with self._lock:
