@@ -15,7 +15,7 @@ from stpe.video.frame import SourceInfo
 from stpe.video.limits import Limits
 from stpe.video.picture import orientation_of
 from stpe.video.source import Decoded, Source, sha256_of
-from stpe.video.timestamps import repaired
+from stpe.video.timestamps import DecodeTimes, repaired
 
 #: Containers that hold their own frames. Playlists and scripts (HLS, DASH, concat, SDP) are left
 #: out: they would make the decoder open other files and addresses.
@@ -43,9 +43,13 @@ class ContainerSource(Source):
             stream = _video_stream(container)
             limits.check_frame(stream.codec_context.width, stream.codec_context.height)
             self._rate: Fraction | None = stream.average_rate or stream.guessed_rate
+            # Others count empty slots (AVI) or keep an older count (Matroska).
+            self._counted = "mp4" in container.format.name
+            # AVI holds no presentation times; what FFmpeg reports for some frames is a guess.
+            self._guessed = container.format.name == "avi"
             seconds = _claimed_seconds(container, stream)
             limits.check_length(stream.frames, seconds or 0.0)
-            first = next(self._pictures(container, stream, []), None)
+            first = next((f for _, f in self._stamped(container, stream, [])), None)
             if first is None:
                 raise SourceError("no frame can be decoded; check the file or re-encode it")
             limits.check_frame(first.width, first.height)
@@ -77,7 +81,7 @@ class ContainerSource(Source):
         try:
             with _open(self._path, self.limits) as container:
                 stream = _video_stream(container)
-                stamped = ((_seconds(f), f) for f in self._pictures(container, stream, problems))
+                stamped = self._stamped(container, stream, problems)
                 index, pts = -1, 0.0
                 for index, (pts, frame) in enumerate(repaired(stamped, step_s, problems)):
                     yield Decoded(index, pts, frame, orientation_of(frame))
@@ -89,18 +93,19 @@ class ContainerSource(Source):
     def _compare(self, frames: int, end_pts: float, problems: list[str]) -> None:
         """Say so where the header claims more than was there: the file may be cut."""
         claimed, seconds = self.info.frame_count, self.info.duration_s
-        if claimed is not None and frames < claimed:
+        if self._counted and claimed is not None and frames < claimed:
             problems.append(f"the header claims {claimed} frames; {frames} are there")
         elif seconds is not None and end_pts < seconds - max(0.5, 0.02 * seconds):
             problems.append(f"the header claims {seconds:.2f} s; frames end at {end_pts:.2f} s")
 
-    def _pictures(
+    def _stamped(
         self, container: Any, stream: Any, problems: list[str]
-    ) -> Iterator[av.VideoFrame]:
-        """Every frame that decodes; what does not is counted in `problems`."""
+    ) -> Iterator[tuple[float | None, av.VideoFrame]]:
+        """Every frame that decodes, with its time; what does not is counted in `problems`."""
         context = stream.codec_context
         context.thread_type = "AUTO"
-        context.options = {**context.options, "max_pixels": str(self.limits.max_pixels)}
+        context.options = {**context.options, "max_pixels": self.limits.decoder_pixels}
+        times = DecodeTimes()
         damaged = 0
         concealed = 0
         packets = container.demux(stream)
@@ -112,14 +117,17 @@ class ContainerSource(Source):
                 packet = None
             if packet is None:
                 break
+            times.fed(packet.dts)
             try:
                 frames = packet.decode()
             except FFmpegError:
                 damaged += 1
+                times.lost()
                 continue
             for frame in frames:
                 concealed += frame.is_corrupt
-                yield frame
+                stamp = times.stamp(None if self._guessed else frame.pts)
+                yield None if stamp is None else float(stamp * stream.time_base), frame
         if damaged:
             problems.append(f"damaged packets, skipped: {damaged}")
         if concealed:
@@ -130,12 +138,15 @@ def _open(path: Path, limits: Limits) -> Any:
     options = {
         "format_whitelist": _FORMATS,
         "protocol_whitelist": "file",
-        "max_pixels": str(limits.max_pixels),
+        "max_pixels": limits.decoder_pixels,
     }
     try:
-        return av.open(
+        container = av.open(
             f"file:{path}", options=options, metadata_errors="replace", timeout=_TIMEOUT_S
         )
+        # PyAV asks FFmpeg to make up missing times, which it does wrong where frames are reordered.
+        container.flags &= ~av.container.Flags.gen_pts.value
+        return container
     except (FFmpegError, ValueError) as error:
         raise SourceError(
             f"not a video that can be read ({_reason(error)}); check the file or re-encode it"
@@ -157,13 +168,6 @@ def _claimed_seconds(container: Any, stream: Any) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return None if container.duration is None else float(container.duration) / av.time_base
-
-
-def _seconds(frame: av.VideoFrame) -> float | None:
-    stamp = frame.pts if frame.pts is not None else frame.dts
-    if stamp is None or not frame.time_base:
-        return None
-    return float(stamp * frame.time_base)
 
 
 def _reason(error: Exception) -> str:

@@ -35,6 +35,11 @@ class Limits:
     read_timeout_s: float = 30.0
     total_timeout_s: float | None = 6 * 3600.0
 
+    @property
+    def decoder_pixels(self) -> str:
+        """FFmpeg's `max_pixels`: it counts rows padded to 64 pixels, so some more than ours."""
+        return str(self.max_pixels + (1 << 22))
+
     def check_frame(self, width: int, height: int) -> None:
         """Refuse a frame of too many pixels."""
         if width * height > self.max_pixels:

@@ -44,7 +44,7 @@ def decode_picture(data: bytes, limits: Limits) -> av.VideoFrame:
     context = av.CodecContext.create(codec, "r")
     # Frame threads would hold pictures back; a single picture gains nothing from them.
     context.thread_count = 1
-    context.options = {"max_pixels": str(limits.max_pixels)}
+    context.options = {"max_pixels": limits.decoder_pixels}
     try:
         frames = context.decode(av.Packet(data)) or context.decode(None)
     except (FFmpegError, ValueError):

@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+class DecodeTimes:
+    """Times for frames of containers that store decode times only (AVI).
+
+    Frames leave the decoder in presentation order, so the n-th frame takes the n-th smallest decode
+    time, moved by what the last frame with a presentation time of its own was off.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[int] = []
+        self._shift = 0
+
+    def fed(self, dts: int | None) -> None:
+        """A packet goes into the decoder."""
+        if dts is not None:
+            heapq.heappush(self._waiting, dts)
+
+    def lost(self) -> None:
+        """A packet was damaged and gives no frame."""
+        if self._waiting:
+            self._waiting.remove(max(self._waiting))
+            heapq.heapify(self._waiting)
+
+    def stamp(self, pts: int | None) -> int | None:
+        """The time of the next frame, given its own presentation time, if any."""
+        dts = heapq.heappop(self._waiting) if self._waiting else None
+        if pts is None:
+            return None if dts is None else dts + self._shift
+        if dts is not None:
+            self._shift = pts - dts
+        return pts
+
 
 #: A time that falls back this far, and does not recover with the next frame, restarts the clock
 #: (a recorder that was restarted, two recordings joined); a smaller one is a wrong stamp.
