@@ -1,8 +1,9 @@
 """Dense inverse search flow (Kroeger et al. 2016, arXiv 1603.03590) with full-size refinement.
 
-OpenCV's medium preset stops at half resolution and enlarges. Here the half-resolution search
-(patch stride 4, 12 descent steps) is followed by a variational refinement at full resolution,
-which is more accurate for the same time: `benchmarks/quality_sets/flow.py` measures both.
+OpenCV's medium preset stops at half resolution and enlarges. Here that search, with fewer steps,
+is followed by a variational refinement at full resolution, which is more accurate for little more
+time; a search at full resolution costs three times as much and strays more on compressed video.
+`benchmarks/quality_sets/flow.py` compares them.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Dis:
         gray_a, gray_b = _gray(image_a), _gray(image_b)
         # A new solver each time: a used one keeps the scales it chose for the last image's size.
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        search.setPatchStride(4)
         search.setGradientDescentIterations(12)
+        search.setVariationalRefinementIterations(4)
         flow = search.calc(gray_a, gray_b, None)
         if self._refinement:
             flow = self._refiner(search, gray_a.shape).calc(gray_a, gray_b, flow)
