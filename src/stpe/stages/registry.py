@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stpe.stages.camera import Camera
 from stpe.stages.clips import Clips
+from stpe.stages.events import Events
 from stpe.stages.features import Features
 from stpe.stages.flow import Flow
 from stpe.stages.frame_camera import FrameCamera
@@ -17,6 +18,7 @@ STAGES: tuple[type[Stage], ...] = (
     Camera,
     ClipPooling,
     Clips,
+    Events,
     Features,
     Flow,
     FrameCamera,

@@ -1,0 +1,1 @@
+"""From measured facts to plain sentences, each traceable to the rows it came from."""

@@ -1,0 +1,101 @@
+"""Events of the whole picture: cuts, the camera starting and stopping, the game's state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from stpe.narrate.state import GameState, changes, read_state
+from stpe.narrate.words import camera_does, moves, sentence
+from stpe.stages.event_tracks import Event
+
+_TRUST = {"clock": 1.0, "frame": 1.0, "estimated": 0.7}
+
+
+def shot_changes(shots: Sequence[Mapping[str, Any]]) -> list[Event]:
+    """One event for each shot that begins with a transition."""
+    found = []
+    for shot in shots:
+        cut = shot["transition"] == "cut"
+        if not cut and shot["transition"] != "gradual":
+            continue
+        how = "a cut" if cut else "a gradual transition"
+        confidence = 1.0 if shot["confidence"] is None else shot["confidence"]
+        found.append(
+            Event(
+                "cut" if cut else "gradual_transition",
+                shot["start_pts"],
+                shot["start_frame"],
+                f"Shot {shot['shot_id']} begins with {how}.",
+                confidence,
+                {"shot_id": shot["shot_id"], "probability": round(confidence, 3)},
+            )
+        )
+    return found
+
+
+def camera_changes(frames: Sequence[Mapping[str, Any]]) -> list[Event]:
+    """The camera starts or stops, where two rows in a row agree on either side."""
+    runs: list[list[Mapping[str, Any]]] = []
+    broken = True  # a cut or an unmeasured row: what comes next continues nothing
+    for row in frames:
+        state = moves(row.get("camera_motion"))
+        if state is None:
+            broken = row.get("camera_motion") == "cut" or broken
+            if broken:
+                runs.append([])
+            continue
+        if not broken and runs and runs[-1] and moves(runs[-1][-1]["camera_motion"]) == state:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+        broken = False
+    stable = [run for run in runs if len(run) != 1]
+    found = []
+    for before, after in pairwise(stable):
+        if not before or not after:
+            continue
+        was, now = before[-1]["camera_motion"], after[0]["camera_motion"]
+        if moves(was) == moves(now):
+            continue
+        starts = bool(moves(now))
+        text = (
+            f"the camera starts to {camera_does(now, to=True)}"
+            if starts
+            else "the camera comes to rest"
+        )
+        around = [*before[-2:], *after[:2]]
+        trust = [r.get("camera_confidence") for r in around]
+        known = [t for t in trust if t is not None]
+        found.append(
+            Event(
+                "camera_starts" if starts else "camera_stops",
+                after[0]["pts"],
+                after[0]["frame_index"],
+                sentence(text),
+                sum(known) / len(known) if known else 0.5,
+                {"before": was, "after": now, "frames": [r["frame_index"] for r in around]},
+            )
+        )
+    return found
+
+
+def state_changes(frames: Sequence[Mapping[str, Any]]) -> list[Event]:
+    """What changed in the state log from one analysis frame to the next."""
+    found: list[Event] = []
+    before: GameState | None = None
+    for row in frames:
+        if row.get("alignment") == "unaligned":
+            before = None
+            continue
+        now = read_state(row.get("state"))
+        if before is not None and now is not None:
+            trust = _TRUST.get(row.get("alignment") or "", 0.7)
+            for text, evidence in changes(before, now):
+                kind = "state_transition"
+                found.append(
+                    Event(kind, row["pts"], row["frame_index"], sentence(text), trust, evidence)
+                )
+        before = now
+    return found

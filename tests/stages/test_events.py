@@ -1,0 +1,243 @@
+import json
+
+import pyarrow as pa
+import pytest
+
+from stpe.signals import schema
+from stpe.stages.events import Events
+from stpe.stages.relations import Relations
+from stpe.stages.stage import Request, Span, Window
+from stpe.video.frame import SourceInfo
+
+SOURCE = SourceInfo("a.mp4", "file", "0" * 64, 640, 480, 30.0, 10.0, 300)
+
+
+def columns(stage, table):
+    names = (*stage.reads, *stage.optional)
+    return [n.split(".")[1] for n in names if n.startswith(table + ".")]
+
+
+def window(stage, **tables):
+    rows = {
+        name: pa.Table.from_pylist(list(found), schema(name, columns(stage, name)))
+        for name, found in tables.items()
+    }
+    return Window(SOURCE, Span(0, 0.0, 10.0, True), rows=rows)
+
+
+def frames(count, **more):
+    return [
+        {
+            "frame_index": 15 * i,
+            "pts": i / 2,
+            "shot_id": 0,
+            **{name: values[i] for name, values in more.items()},
+        }
+        for i in range(count)
+    ]
+
+
+def seen(track_id, boxes, first=0, motion=None, velocity=None, **more):
+    """Observations of a track in consecutive frames of the 2-per-second grid."""
+    return [
+        {
+            "frame_index": 15 * (first + i),
+            "object_id": track_id,
+            "pts": (first + i) / 2,
+            "track_id": track_id,
+            "confidence": 0.9,
+            "box_xyxy": [float(x) for x in box],
+            "motion": motion[i] if motion else "static",
+            "motion_confidence": 0.9,
+            "object_velocity_px_s": velocity[i] if velocity else [0.0, 0.0],
+            "velocity_std_px_s": 3.0,
+            **more,
+        }
+        for i, box in enumerate(boxes)
+    ]
+
+
+def events(**tables):
+    out = Events({}, Request()).process(window(Events, **tables)).tables["events"]
+    assert out.schema.names == schema("events").names
+    rows = out.to_pylist()
+    assert [r["event_id"] for r in rows] == list(range(len(rows)))
+    assert [r["pts"] for r in rows] == sorted(r["pts"] for r in rows)
+    assert all(0 <= r["confidence"] <= 1 for r in rows)
+    return rows
+
+
+def track(track_id, label="person"):
+    return {"track_id": track_id, "label": label, "confidence": 0.8}
+
+
+def test_appears_and_disappears_inside_a_shot_only():
+    box = (300, 200, 340, 260)
+    rows = events(
+        frames=frames(10),
+        tracks=[track(1), track(2, "dog"), track(3)],
+        objects=[
+            *seen(1, [box] * 10),  # there all the time: nothing happens
+            *seen(2, [(0, 200, 40, 260)] * 4, first=3),
+            *seen(3, [box] * 2, first=5),  # too short to be believed
+        ],
+    )
+    assert [(r["kind"], r["pts"], r["track_ids"]) for r in rows] == [
+        ("appears", 1.5, [2]),
+        ("disappears", 3.5, [2]),
+    ]
+    assert rows[0]["description"] == "A dog (#2) comes in from the left edge."
+    assert rows[1]["description"] == "Dog #2 leaves by the left edge."
+    shots = [0] * 3 + [1] * 7
+    cut = events(
+        frames=frames(10) and [{**f, "shot_id": s} for f, s in zip(frames(10), shots, strict=True)],
+        shots=[
+            {
+                "shot_id": 0,
+                "start_frame": 0,
+                "start_pts": 0.0,
+                "transition": "start",
+                "confidence": 1,
+            },
+            {
+                "shot_id": 1,
+                "start_frame": 45,
+                "start_pts": 1.5,
+                "transition": "cut",
+                "confidence": 0.97,
+            },
+        ],
+        tracks=[track(2)],
+        objects=seen(2, [box] * 7, first=3),
+    )
+    assert [(r["kind"], r["description"]) for r in cut] == [("cut", "Shot 1 begins with a cut.")]
+
+
+def test_starts_and_stops_ignore_flicker():
+    box = (300, 200, 340, 260)
+    words = (
+        ["static"] * 3
+        + ["moving"]
+        + ["static"] * 2
+        + ["moving"] * 4
+        + ["unknown", "static", "static"]
+    )
+    velocity = [[60.0, 0.0] if w == "moving" else [0.5, 0.0] for w in words]
+    rows = events(
+        frames=frames(13),
+        tracks=[track(1)],
+        objects=seen(1, [box] * 13, motion=words, velocity=velocity),
+    )
+    assert [(r["kind"], r["pts"]) for r in rows] == [("starts", 3.0), ("stops", 5.5)]
+    assert rows[0]["description"] == "Person #1 starts moving right at 60 px/s."
+    assert rows[1]["description"] == "Person #1 stops after moving right at 60 px/s."
+    assert json.loads(rows[0]["evidence"])["speed_before_px_s"] == 0.5
+
+
+def test_accelerates_well_above_noise_once():
+    box = (300, 200, 340, 260)
+    speeds = [20, 21, 19, 20, 80, 82, 81, 80]
+    rows = events(
+        frames=frames(8),
+        tracks=[track(1)],
+        objects=seen(
+            1, [box] * 8, motion=["moving"] * 8, velocity=[[float(v), 0.0] for v in speeds]
+        ),
+    )
+    assert [(r["kind"], r["pts"]) for r in rows] == [("accelerates", 2.0)]
+    assert "from 20 to 80 px/s" in rows[0]["description"]
+    slight = [20, 21, 19, 20, 28, 29, 28, 29]
+    assert not events(
+        frames=frames(8),
+        tracks=[track(1)],
+        objects=seen(
+            1, [box] * 8, motion=["moving"] * 8, velocity=[[float(v), 0.0] for v in slight]
+        ),
+    )
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_collides_when_contact_takes_the_speed(stops):
+    left = [(20 * i, 200, 20 * i + 60, 260) for i in range(8)]
+    left = [*left[:6], left[5], left[5]] if stops else left
+    speed = [[40.0, 0.0]] * 5 + [[0.0, 0.0] if stops else [40.0, 0.0]] * 3
+    words = ["moving"] * 5 + ["static" if stops else "moving"] * 3
+    wall = [(160, 200, 220, 260)] * 8
+    objects = sorted(
+        [*seen(1, left, motion=words, velocity=speed), *seen(2, wall)],
+        key=lambda r: (r["frame_index"], r["object_id"]),
+    )
+    tables = Relations({}, Request()).process(window(Relations, objects=objects)).tables
+    rows = events(
+        frames=frames(8),
+        tracks=[track(1), track(2, "car")],
+        objects=objects,
+        relations=tables["relations"].to_pylist(),
+    )
+    hits = [r for r in rows if r["kind"] == "collides"]
+    if not stops:
+        assert not hits
+        return
+    (hit,) = hits
+    assert hit["track_ids"] == [1, 2]
+    assert hit["pts"] == 2.5
+    assert hit["confidence"] <= 0.5
+    assert hit["description"].startswith("Person #1 runs into car #2: they closed in at 40 px/s")
+
+
+def test_camera_starts_and_stops_with_hysteresis():
+    words = [
+        "static",
+        "static",
+        "pan_left",
+        "static",
+        "static",
+        "zoom_in",
+        "zoom_in",
+        None,
+        "static",
+    ]
+    words += ["static", "cut", "pan_left", "pan_left"]
+    rows = events(frames=frames(13, camera_motion=words, camera_confidence=[0.8] * 13))
+    assert [(r["kind"], r["pts"], r["description"]) for r in rows] == [
+        ("camera_starts", 2.5, "The camera starts to zoom in."),
+        ("camera_stops", 4.0, "The camera comes to rest."),
+    ]
+
+
+def test_state_transitions_of_the_real_roblox_log(shared_data):
+    path = shared_data / "prototype_outputs" / "roblox_walking_analysis.json"
+    log = json.loads(path.read_text())["frames"]
+    rows = events(
+        frames=[
+            {
+                "frame_index": f["frame_idx"],
+                "pts": f["timestamp"],
+                "state": json.dumps(f["roblox_metadata"]),
+                "alignment": "frame",
+            }
+            for f in log
+        ]
+    )
+    assert [(r["kind"], r["frame_index"], r["description"]) for r in rows] == [
+        ("state_transition", 11, "D and S are released."),
+        (
+            "state_transition",
+            11,
+            "The character goes from running to idle (16 to 0 studs/s).",
+        ),
+    ]
+    assert json.loads(rows[1]["evidence"])["to"] == "Idle"
+
+
+def test_health_and_unaligned_frames():
+    states = [{"health": h, "inputs": [], "game": "doom"} for h in (100, 85, 60, 60)]
+    rows = events(
+        frames=frames(
+            4,
+            state=[json.dumps(s) for s in states],
+            alignment=["frame", "estimated", "unaligned", "frame"],
+        )
+    )
+    assert [r["description"] for r in rows] == ["Health drops from 100 to 85."]
+    assert rows[0]["confidence"] == pytest.approx(0.7)
