@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stpe.stages.camera import Camera
 from stpe.stages.clips import Clips
+from stpe.stages.depth import Depth, ObjectDepth
 from stpe.stages.events import Events
 from stpe.stages.features import Features
 from stpe.stages.flow import Flow
@@ -12,18 +13,24 @@ from stpe.stages.objects import Objects
 from stpe.stages.pooling import ClipPooling, VideoPooling
 from stpe.stages.pose import Pose
 from stpe.stages.relations import Relations
+from stpe.stages.shots import Shots
 from stpe.stages.stage import Stage
+from stpe.stages.transitions import Transitions
 
 STAGES: tuple[type[Stage], ...] = (
     Camera,
     ClipPooling,
     Clips,
+    Depth,
     Events,
     Features,
     Flow,
     FrameCamera,
+    ObjectDepth,
     Objects,
     Pose,
     Relations,
+    Shots,
+    Transitions,
     VideoPooling,
 )
