@@ -96,11 +96,13 @@ def _s3(url: str, limits: Limits) -> Iterator[bytes]:
     if not parts.netloc or not key:
         raise SourceError("the address names no object; give s3://bucket/key")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     try:
-        if region is None and not any(k.startswith("AWS_ENDPOINT_URL") for k in os.environ):
+        if region is None and endpoint is None:
             region = fs.resolve_s3_region(parts.netloc)
         store = fs.S3FileSystem(
             region=region,
+            endpoint_override=endpoint,
             connect_timeout=limits.connect_timeout_s,
             request_timeout=limits.read_timeout_s,
         )

@@ -42,18 +42,33 @@ def read_stamps(data: bytes, name: str, images: Sequence[str]) -> list[float]:
 def _from_lines(data: bytes, name: str) -> list[tuple[str | None, float]]:
     pairs: list[tuple[str | None, float]] = []
     for number, line in enumerate(data.decode("utf-8", "replace").splitlines()):
-        fields = [f for f in re.split(r"[,;\s]+", line.strip()) if f]
-        if not fields or fields[0].startswith("#"):
+        text = line.strip()
+        if not text or text.startswith("#"):
             continue
-        numbers = [f for f in fields if _number(f) is not None]
-        if not numbers and number == 0:
-            continue
-        if len(fields) > 2 or len(numbers) != 1:
+        pair = _pair(text)
+        if pair is not None:
+            pairs.append(pair)
+        elif number > 0:
             raise SourceError(f"line {number + 1} of {name} is not a time in seconds; correct it")
-        seconds = _number(numbers[0])
-        image = next((f for f in fields if f != numbers[0]), None)
-        pairs.append((image, float(seconds or 0.0)))
     return pairs
+
+
+def _pair(text: str) -> tuple[str | None, float] | None:
+    """(image, seconds) of a line in either order; names may hold blanks if no comma parts them."""
+    seconds = _number(text)
+    if seconds is not None:
+        return None, seconds
+    by_comma = re.split(r"\s*[,;]\s*", text)
+    for head, tail in (by_comma,) if len(by_comma) == 2 else _halves(text):
+        for image, stamp in ((head, _number(tail)), (tail, _number(head))):
+            if stamp is not None:
+                return image, stamp
+    return None
+
+
+def _halves(text: str) -> list[list[str]]:
+    """The text parted at its first and at its last blank."""
+    return [h for h in (text.split(None, 1), text.rsplit(None, 1)) if len(h) == 2]
 
 
 def _from_json(parsed: Any, name: str) -> list[tuple[str | None, float]]:

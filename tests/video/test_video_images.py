@@ -1,0 +1,184 @@
+"""Folders of images and ZIPs of frames with state."""
+
+import json
+import struct
+import zipfile
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from clips import number, numbered
+
+from stpe.errors import SourceError, SourceLimitError
+from stpe.video import Grid, Limits, open_source, sample
+
+
+def encoded(image: np.ndarray, codec: str = "png") -> bytes:
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+    context = av.CodecContext.create(codec, "w")
+    context.width, context.height = frame.width, frame.height
+    context.pix_fmt = "yuvj420p" if codec == "mjpeg" else "rgb24"
+    context.time_base = Fraction(1, 25)
+    return b"".join(bytes(p) for p in (*context.encode(frame), *context.encode(None)))
+
+
+def read(source, **options):
+    with open_source(source, **options) as opened:
+        got = list(sample(opened, [Grid("all")]))
+        return opened.info, got
+
+
+def folder_of(path, count=12, suffix="png", codec="png"):
+    path.mkdir()
+    for i in range(count):
+        (path / f"shot {i}.{suffix}").write_bytes(encoded(numbered(i), codec))
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("png", "png"), ("jpg", "mjpeg"), ("jpg", "png")])
+def test_a_folder_is_read_in_natural_order(tmp_path, suffix, codec):
+    info, got = read(folder_of(tmp_path / "f", suffix=suffix, codec=codec))
+    assert [number(s.images["all"]) for s in got] == list(range(12))
+    assert [s.pts for s in got] == pytest.approx([i / 30 for i in range(12)])
+    assert any("30 frames a second were assumed" in w for w in info.warnings)
+    assert (info.kind, info.width, info.height, info.frame_count) == ("folder", 96, 64, 12)
+
+
+def test_a_given_rate_is_used(tmp_path):
+    info, got = read(folder_of(tmp_path / "f"), image_fps=10.0)
+    assert [s.pts for s in got] == pytest.approx([i / 10 for i in range(12)])
+    assert info.warnings == []
+    assert info.fps == pytest.approx(10)
+
+
+STAMPS = {
+    "times.txt": "\n".join(f"{3 + i * i / 10}" for i in range(4)),
+    "timestamps.csv": "file,seconds\n"
+    + "\n".join(f"shot {i}.png,{3 + i * i / 10}" for i in (2, 0, 1, 3)),
+    "timestamps.txt": "# t name\n" + "\n".join(f"{3 + i * i / 10} shot {i}.png" for i in range(4)),
+    "timestamps.json": json.dumps({f"shot {i}.png": 3 + i * i / 10 for i in range(4)}),
+}
+
+
+@pytest.mark.parametrize("name", STAMPS)
+def test_a_timestamps_file_sets_the_times(tmp_path, name):
+    folder = folder_of(tmp_path / "f", 4)
+    (folder / name).write_text(STAMPS[name])
+    info, got = read(folder)
+    assert [s.pts for s in got] == pytest.approx([3.0, 3.1, 3.4, 3.9])
+    assert info.warnings == []
+
+
+def test_media_of_a_folder_reads_back_identically(tmp_path):
+    folder = folder_of(tmp_path / "f")
+    (folder / "shot 3.json").write_text('{"timestamp": 7.5, "speed": 4}')
+    (folder / "notes.md").write_text("not part of it")
+    with open_source(folder) as source:
+        packed = source.media
+        again_info, again = read(packed)
+        assert source.info.sha256 == again_info.sha256
+        direct = list(sample(source, [Grid("all")]))
+    assert not packed.exists()
+    assert [(s.index, s.pts, s.state) for s in direct] == [(s.index, s.pts, s.state) for s in again]
+    assert direct[3].state == {"timestamp": 7.5, "speed": 4}
+    for a, b in zip(direct, again, strict=True):
+        assert np.array_equal(a.images["all"], b.images["all"])
+
+
+def test_the_hash_is_of_names_and_bytes(tmp_path):
+    hashes = set()
+    for name in ("a", "b"):
+        hashes.add(read(folder_of(tmp_path / name))[0].sha256)
+    assert len(hashes) == 1
+    (tmp_path / "b" / "shot 0.png").rename(tmp_path / "b" / "shot 00.png")
+    hashes.add(read(tmp_path / "b")[0].sha256)
+    (tmp_path / "a" / "shot 1.png").write_bytes(encoded(numbered(200)))
+    hashes.add(read(tmp_path / "a")[0].sha256)
+    assert len(hashes) == 3
+
+
+def prototype_rows(shared_data):
+    path = shared_data / "prototype_outputs" / "roblox_walking_analysis.json"
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("layout", ["nested", "flat", "array", "analysis"])
+def test_state_of_the_prototype_travels_with_its_frame(shared_data, tmp_path, layout):
+    analysis = prototype_rows(shared_data)
+    rows = analysis["frames"]
+    states = [r["roblox_metadata"] for r in rows]
+    with zipfile.ZipFile(tmp_path / "frames.zip", "w") as archive:
+        for i, row in enumerate(rows):
+            name = f"frame_{i + 1:04d}"
+            image = encoded(numbered(i))
+            if layout == "nested":
+                archive.writestr(f"{name}/{name}.png", image)
+                archive.writestr(f"{name}/{name}.json", json.dumps(states[i]))
+            elif layout == "flat":
+                archive.writestr(f"{name}.png", image)
+                archive.writestr(f"{name}.json", json.dumps({"roblox_metadata": states[i]}))
+            else:
+                archive.writestr(row["filename"], encoded(numbered(i), "mjpeg"))
+        if layout == "array":
+            archive.writestr("metadata.json", json.dumps(states))
+        if layout == "analysis":
+            archive.writestr("analysis.json", json.dumps(analysis))
+    info, got = read(tmp_path / "frames.zip")
+    assert info.kind == "archive"
+    assert [s.state for s in got] == states
+    assert [number(s.images["all"]) for s in got] == list(range(len(rows)))
+    clock = np.array([s["timestamp"] for s in states])
+    assert [s.pts for s in got] == pytest.approx(clock - clock[0], abs=1e-6)
+    assert info.warnings == []
+
+
+def test_an_array_may_cover_some_frames_only(tmp_path):
+    folder = folder_of(tmp_path / "f", 4)
+    rows = [{"filename": "shot 2.png", "jumping": True}, {"frame_idx": 0, "jumping": False}]
+    (folder / "log.json").write_text(json.dumps(rows))
+    assert [s.state for s in read(folder)[1]] == [rows[1], None, rows[0], None]
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_exif_orientation(tmp_path, tag):
+    """The eight EXIF orientations; the mirrored ones are shown turned but not mirrored."""
+    jpeg = encoded(numbered(5), "mjpeg")
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x0112, 3, 1, tag, 0) + bytes(4)
+    marked = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "a.jpg").write_bytes(marked)
+    image = read(tmp_path / "f")[1][0].images["all"]
+    turns = {1: 0, 3: 2, 6: 3, 8: 1}
+    assert image.shape[:2] == ((64, 96) if tag < 5 else (96, 64))
+    if tag in turns:
+        error = np.abs(image.astype(int) - np.rot90(numbered(5), turns[tag]))
+        assert np.percentile(error, 75) < 8
+
+
+def test_images_of_other_sizes_are_scaled_and_said(tmp_path):
+    folder = folder_of(tmp_path / "f", 3)
+    (folder / "shot 9.png").write_bytes(encoded(numbered(3, 192, 128)))
+    info, got = read(folder)
+    assert [number(s.images["all"]) for s in got] == [0, 1, 2, 3]
+    assert {s.images["all"].shape for s in got} == {(64, 96, 3)}
+    assert any("192x128" in w for w in info.warnings)
+
+
+def test_limits_of_folders_and_archives(tmp_path):
+    folder = folder_of(tmp_path / "f", 4)
+    with open_source(folder) as source:
+        packed = tmp_path / "f.zip"
+        packed.write_bytes(source.media.read_bytes())
+    for limits in (Limits(max_entries=3), Limits(max_bytes=300), Limits(max_pixels=1000)):
+        for path in (folder, packed):
+            with pytest.raises(SourceLimitError):
+                open_source(path, limits)
+
+
+def test_two_time_files_are_refused(tmp_path):
+    folder = folder_of(tmp_path / "f", 2)
+    for name in ("times.txt", "timestamps.txt"):
+        (folder / name).write_text("0\n1\n")
+    with pytest.raises(SourceError, match="keep one"):
+        open_source(folder)
