@@ -18,6 +18,7 @@ from stpe.dataset.writer import DatasetWriter
 from stpe.errors import DatasetError, InterruptedRunError, ModelError, StpeError, UsageError
 from stpe.models import loader
 from stpe.models.roles import ROLES
+from stpe.pipeline.memory import steady
 from stpe.pipeline.plan import Plan, make_plan
 from stpe.pipeline.progress import Progress
 from stpe.pipeline.report import VideoReport
@@ -95,6 +96,7 @@ class Engine:
         models: Mapping[str, str] | None = None,
         workers: int | None = None,
     ) -> None:
+        steady()
         if workers is not None and workers < 1:
             raise UsageError(f"workers is {workers}: give at least 1")
         self.selection = loader.resolve(profile, dict(models or {}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,8 @@ from stpe.pipeline.reader import Reader
 from stpe.pipeline.report import StageReport, VideoReport
 from stpe.signals import schema
 from stpe.video.opening import open_source
+
+_BATCH_BYTES = 4 * 2**20
 
 
 def video_id(sha256: str) -> str:
@@ -89,13 +91,15 @@ def process_source(
 
 
 def _batches(read: Read, done: Execution) -> Iterator[pa.RecordBatch]:
-    """Rows of one table, a chunk at a time."""
+    """Rows of one table, from one chunk at a time, in batches that Lance can hold several of."""
     reader: Reader = done.reader
-    if not reader.chunked(read):
-        yield from reader.video(read).to_batches()
-        return
-    for span in done.timeline.spans:
-        yield from reader.chunk(read, span.index).to_batches()
+    if reader.chunked(read):
+        parts: Iterable[pa.Table] = (reader.chunk(read, span.index) for span in done.timeline.spans)
+    else:
+        parts = [reader.video(read)]
+    for part in parts:
+        rows = max(1, part.num_rows * _BATCH_BYTES // max(part.nbytes, 1))
+        yield from part.to_batches(max_chunksize=rows)
 
 
 def _counted(

@@ -1,0 +1,27 @@
+"""Keeping the process small however long the video is.
+
+The C library keeps freed blocks for each thread that asked for them; frames that one thread makes
+and others free then pile up as holes, a few hundred megabytes an hour. Two shared arenas, and
+blocks of a frame's size going straight back to the system, keep it flat.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h
+_BLOCK_BYTES = 256 * 1024
+
+
+@cache
+def steady() -> None:
+    """Set the allocator up, once a process; nothing where the C library is not GNU's."""
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_ARENA_MAX, 2)
+        mallopt(_MMAP_THRESHOLD, _BLOCK_BYTES)
+        mallopt(_TRIM_THRESHOLD, _BLOCK_BYTES)
