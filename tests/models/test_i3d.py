@@ -1,0 +1,55 @@
+"""I3D: the right names for clear actions, an embedding that tells clips apart."""
+
+import cv2
+import numpy as np
+import pytest
+
+from stpe.errors import UsageError
+from stpe.models import loader
+
+pytestmark = pytest.mark.weights
+
+
+@pytest.fixture(scope="module")
+def model():
+    return loader.load(loader.resolve("embedded").models["clip_classifier"])
+
+
+@pytest.fixture(scope="module")
+def clips(shared_data):
+    """Two and a half seconds of two clips, 64 frames each."""
+    found = {}
+    for name in ("vipe_dog-example", "sam2_05_default_juggle"):
+        capture, frames = cv2.VideoCapture(str(shared_data / f"plain_clips/{name}.mp4")), []
+        while len(frames) < 64:
+            frame = cv2.resize(capture.read()[1], (320, 180), interpolation=cv2.INTER_AREA)
+            frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+        found[name] = np.stack(frames)
+    return found
+
+
+def test_names_what_is_done(model, clips):
+    assert (model.length, model.dimension, len(model.labels)) == (32, 1024, 400)
+    for name, label in (
+        ("vipe_dog-example", "walking the dog"),
+        ("sam2_05_default_juggle", "juggling soccer ball"),
+    ):
+        result = model.classify(clips[name], top_k=3)
+        assert result.classes[0][0] == label
+        assert result.classes[0][1] > 0.4
+        assert len(result.classes) == 3
+        assert abs(np.linalg.norm(result.embedding_D) - 1) < 1e-5
+
+
+def test_embeddings_of_one_action_are_nearer_than_of_two(model, clips):
+    dog, ball = clips["vipe_dog-example"], clips["sam2_05_default_juggle"]
+    early, late, other = (
+        model.classify(clip).embedding_D for clip in (dog[:40], dog[24:], ball[:40])
+    )
+    assert early @ late > early @ other + 0.2
+
+
+def test_a_single_frame_is_a_clip_and_none_is_refused(model, clips):
+    assert model.classify(clips["vipe_dog-example"][:1]).embedding_D.shape == (1024,)
+    with pytest.raises(UsageError, match="at least one frame"):
+        model.classify(np.zeros((0, 10, 10, 3), np.uint8))

@@ -1,0 +1,46 @@
+"""The clips stage: even pieces without gaps, named by their first frame."""
+
+import numpy as np
+import pytest
+
+from stpe.models import loader
+from stpe.signals import schema
+from stpe.stages.clips import COLUMNS, Clips
+from stpe.stages.stage import Request, Span, Window
+from stpe.video.frame import Frame, SourceInfo
+
+INFO = SourceInfo("v", "file", "0", 320, 180, 25.0, 20.0, 500)
+
+pytestmark = pytest.mark.weights
+
+
+@pytest.fixture(scope="module")
+def stage():
+    model = loader.load(loader.resolve("embedded").models["clip_classifier"])
+    return Clips({"clip_classifier": model}, Request())
+
+
+def run(stage, count):
+    image = np.random.default_rng(0).integers(0, 255, (180, 320, 3), dtype=np.uint8)
+    frames = tuple(Frame(100 + 2 * i, 4.0 + i / 12.5, image) for i in range(count))
+    window = Window(INFO, Span(1, 4.0, 4.0 + count / 12.5), frames, 0, count)
+    table = stage.process(window).tables["clips"]
+    assert table.schema == schema("clips", COLUMNS)
+    return table.to_pylist()
+
+
+def test_a_chunk_is_cut_evenly_and_whole(stage):
+    first, second = run(stage, 70)
+    assert (first["clip_id"], second["clip_id"]) == (100, 170)
+    assert (first["start_pts"], first["end_pts"]) == (4.0, second["start_pts"])
+    assert abs(second["end_pts"] - (4.0 + 70 / 12.5)) < 1e-9
+    assert abs(np.linalg.norm(first["embedding"]) - 1) < 1e-3
+    best = first["classes"]
+    assert len(best) == 5
+    assert best[0]["confidence"] >= best[1]["confidence"] > 0
+
+
+def test_what_is_too_short_to_show_motion_has_no_clip(stage):
+    assert run(stage, 10) == []
+    assert len(run(stage, 11)) == 1
+    assert run(stage, 0) == []
