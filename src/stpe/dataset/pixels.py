@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stpe.errors import DatasetError
 from stpe.video import ImageHW3, open_source
 from stpe.video.picture import Scaler
+from stpe.video.seeking import Seeker
 
 
 def decode(media: Path, wanted: Sequence[int], size: tuple[int, int]) -> Iterator[ImageHW3]:
-    """The frames `wanted` (ascending decoder indices), decoded in one pass from the start.
+    """The frames `wanted`, decoded in one pass from the start.
 
     Args:
         media: a file in the dataset's `media/`.
@@ -25,8 +29,7 @@ def decode(media: Path, wanted: Sequence[int], size: tuple[int, int]) -> Iterato
     target = next(left, None)
     scaler = Scaler(*size)
     with open_source(media) as source:
-        frames = iter(source)
-        for frame in frames:
+        for frame in source:
             if target is None:
                 return
             if frame.index == target:
@@ -36,3 +39,34 @@ def decode(media: Path, wanted: Sequence[int], size: tuple[int, int]) -> Iterato
         raise DatasetError(
             f"{media.name} ends before frame {target}: put the original file back into media/"
         )
+
+
+class FrameReader:
+    """Frames of one video, by seeking where that gives the same frames. Not thread-safe.
+
+    Args:
+        media: a file in the dataset's `media/`.
+        size: (width, height) of the images.
+        sound: whether the source is a video file whose times needed no repair, so that a frame
+            can be found by its time.
+    """
+
+    def __init__(self, media: Path, size: tuple[int, int], sound: bool) -> None:
+        self._media = media
+        self._size = size
+        self._seeker = Seeker(media, size) if sound else None
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._seeker is not None:
+            self._seeker.close()
+
+    def frames(
+        self, indices: Sequence[int], times_s: Sequence[float] | None = None
+    ) -> NDArray[np.uint8]:
+        """T x H x W x 3 RGB of ascending decoder indices; their times, if known, save decoding."""
+        if self._seeker is not None and times_s is not None and len(times_s):
+            found = self._seeker.frames_at(times_s)
+            if found is not None:
+                return np.stack(found)
+        return np.stack(list(decode(self._media, indices, self._size)))

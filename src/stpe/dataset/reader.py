@@ -8,14 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stpe.dataset.layout import Manifest, find_media, read_manifest, table_schema
+from stpe.dataset.pixels import FrameReader
 from stpe.dataset.rows import Query, Rows
 from stpe.errors import DatasetError, MissingExtraError, UsageError
 from stpe.signals import TABLES, signal
+from stpe.video.frame import Grid, ImageHW3
+
+if TYPE_CHECKING:
+    from stpe.dataset.clips import ClipDataset
 
 #: Columns that say when a row holds: a moment, or the begin and end of a span.
 _TIMES: dict[str, tuple[str, str]] = {
@@ -89,7 +95,7 @@ class Dataset:
                 signal(f"{table}.{name}")
         where = self._where(table, video_id, start_s, end_s)
         if table not in self.manifest.tables:
-            return pa.schema([schema.field(name) for name in names]).empty_table()
+            return self.empty(table, names)
         return self.rows.read(Query(table, names, where=where))
 
     def stream(
@@ -136,6 +142,84 @@ class Dataset:
                 f"file {sha256[:16]}... back, or process the source again"
             )
         return found
+
+    def frame(self, video_id: str, frame_index: int, long_side: int | None = None) -> ImageHW3:
+        """The pixels of one frame, HxWx3 uint8 RGB, exactly as the stages could see them.
+
+        Args:
+            video_id: one of `videos`.
+            frame_index: decoder frame index, as in every table; analysed or not.
+            long_side: reduce the longer side to this; the stored size by default.
+
+        Raises:
+            UsageError: no such video. DatasetError: the media are missing or have no such frame.
+        """
+        reader = self.frame_reader(video_id, long_side)
+        try:
+            times = None
+            for table in ("frames", "transitions"):
+                rows = self.arrow(table, video_id, ["frame_index", "pts"])
+                rows = rows.filter(pc.equal(rows["frame_index"], frame_index))
+                if rows.num_rows:
+                    times = rows["pts"].to_pylist()
+                    break
+            image: ImageHW3 = reader.frames([frame_index], times)[0]
+            return image
+        finally:
+            reader.close()
+
+    def frame_reader(self, video_id: str, long_side: int | None = None) -> FrameReader:
+        """A reader of many frames of one video; close it after use."""
+        columns = ["width", "height", "kind", "warnings"]
+        (video,) = self.arrow("videos", video_id, columns).to_pylist()
+        size = Grid("reader", long_side=long_side).frame_size(video["width"], video["height"])
+        sound = video["kind"] == "file" and not video["warnings"]
+        return FrameReader(self.media(video_id), size, sound)
+
+    def clips(
+        self,
+        signals: Sequence[str],
+        length: int = 16,
+        stride: int = 1,
+        *,
+        pixels: bool = False,
+        long_side: int | None = None,
+        within_shots: bool = False,
+    ) -> ClipDataset:
+        """Clips for training, as a map dataset (a `torch.utils.data.Dataset` where torch is).
+
+        Args:
+            signals: names such as `frames.embedding`, or a table's name for all of its signals; of
+                tables whose rows belong to a frame (frames, objects, motion, ...).
+            length: consecutive analysis frames a clip.
+            stride: analysis frames from the begin of one clip to the begin of the next.
+            pixels: also the frames themselves.
+            long_side: reduce the longer side of the pixels to this.
+            within_shots: no clip crosses a cut.
+
+        >>> clips = ds.clips(["frames.embedding", "objects.box_xyxy"], 8)     # doctest: +SKIP
+        >>> clips[3]["frames.embedding"].shape                                # doctest: +SKIP
+        torch.Size([8, 384])
+
+        Raises:
+            UsageError: an unknown signal, one that belongs to no frame, or a length below 1.
+        """
+        from stpe.dataset.clips import ClipDataset
+
+        return ClipDataset(
+            self,
+            signals,
+            length,
+            stride,
+            pixels=pixels,
+            long_side=long_side,
+            within_shots=within_shots,
+        )
+
+    def empty(self, table: str, columns: Sequence[str]) -> pa.Table:
+        """No rows of a table, with these columns."""
+        schema = self._schema(table)
+        return pa.schema([schema.field(name) for name in columns]).empty_table()
 
     def _schema(self, table: str) -> pa.Schema:
         if table not in TABLES:

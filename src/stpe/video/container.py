@@ -39,8 +39,8 @@ class ContainerSource(Source):
         super().__init__(limits)
         self._path = path.resolve()
         limits.check_bytes(self._path.stat().st_size)
-        with _open(self._path, limits) as container:
-            stream = _video_stream(container)
+        with open_container(self._path, limits) as container:
+            stream = video_stream(container)
             limits.check_frame(stream.codec_context.width, stream.codec_context.height)
             self._rate: Fraction | None = stream.average_rate or stream.guessed_rate
             # Others count empty slots (AVI) or keep an older count (Matroska).
@@ -79,8 +79,8 @@ class ContainerSource(Source):
         step_s = float(1 / (self._rate or _DEFAULT_RATE))
         problems: list[str] = []
         try:
-            with _open(self._path, self.limits) as container:
-                stream = _video_stream(container)
+            with open_container(self._path, self.limits) as container:
+                stream = video_stream(container)
                 stamped = self._stamped(container, stream, problems)
                 index, pts = -1, 0.0
                 for index, (pts, frame) in enumerate(repaired(stamped, step_s, problems)):
@@ -134,7 +134,8 @@ class ContainerSource(Source):
             problems.append(f"frames that show damage: {concealed}")
 
 
-def _open(path: Path, limits: Limits) -> Any:
+def open_container(path: Path, limits: Limits) -> Any:
+    """PyAV's container of a local file, held to video formats. Raises SourceError."""
     options = {
         "format_whitelist": _FORMATS,
         "protocol_whitelist": "file",
@@ -153,7 +154,8 @@ def _open(path: Path, limits: Limits) -> Any:
         ) from None
 
 
-def _video_stream(container: Any) -> Any:
+def video_stream(container: Any) -> Any:
+    """The largest stream with pictures that is not cover art. Raises SourceError."""
     streams = [s for s in container.streams.video if not _is_cover(s) and s.codec_context]
     if not streams:
         raise SourceError("no video stream that can be decoded; give a video")

@@ -1,0 +1,194 @@
+"""Clips for training: windows of consecutive analysis frames with any signals, at random.
+
+Shapes: T frames of a clip, n rows of one frame, D a vector's length, H W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stpe.dataset.columns import SHAPES, dense, ragged
+from stpe.dataset.pixels import FrameReader
+from stpe.dataset.rows import Query
+from stpe.errors import UsageError
+from stpe.signals import KEYS, SIGNALS, expand
+
+if TYPE_CHECKING:
+    from stpe.dataset.reader import Dataset
+
+try:  # A map dataset that torch's loader knows, where torch is; the same without it.
+    import torch
+    from torch.utils.data import Dataset as _Base
+except ImportError:
+    torch = None
+    _Base = object
+
+Int64s = NDArray[np.int64]
+#: Videos whose files a reader of pixels keeps open.
+_OPEN_VIDEOS = 8
+
+
+class ClipDataset(_Base):  # type: ignore[misc]
+    """Windows of `length` consecutive analysis frames, never across videos.
+
+    An item is a dict: `video_id`, `frame_index` (T int64), `pts` (T float64), one entry a signal,
+    and `pixels` (T x H x W x 3 uint8) where asked for. By kind of signal:
+
+    - a number of `frames`: T values, float with NaN for null where the signal can be null.
+    - a list of `frames`: T x D, or in its true shape (`frames.dense`: T x h x w x c); NaN for a
+      null frame; a list of T arrays or None where lengths differ; None where every frame is null.
+    - text of `frames`: a list of T strings or None.
+    - any signal of a table with `frame_index` (`objects`, `motion`, ...): a list of T entries, each
+      holding the same for the rows after the previous analysis frame up to this one (the frame's
+      objects; the motion intervals that end there).
+
+    Arrays are torch tensors where torch is installed, else NumPy. Items are independent and may
+    be read in any order from any number of processes, forked or spawned.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        signals: Sequence[str],
+        length: int = 16,
+        stride: int = 1,
+        *,
+        pixels: bool = False,
+        long_side: int | None = None,
+        within_shots: bool = False,
+    ) -> None:
+        """See `Dataset.clips`."""
+        if length < 1 or stride < 1:
+            raise UsageError("a clip needs a length and a stride of at least 1")
+        self.length = length
+        self.pixels = pixels
+        self.long_side = long_side
+        self._dataset = dataset
+        self._columns = _by_table(signals)
+        frames = dataset.arrow("frames", columns=["video_id", "frame_index", "pts", "shot_id"])
+        self._index = frames["frame_index"].to_numpy()
+        self._pts = frames["pts"].to_numpy()
+        self._spans = dataset.rows.spans("frames")
+        self._videos = list(self._spans)
+        self._begins = np.array([start for start, _ in self._spans.values()], np.int64)
+        shots = frames["shot_id"].fill_null(-1).to_numpy() if within_shots else None
+        self._starts = _starts(self._spans, shots, length, stride)
+        self._edges = {
+            table: self._table_edges(table) for table in self._columns if table != "frames"
+        }
+        self._readers: dict[str, FrameReader] = {}
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        """The clip with that number; negative numbers count from the end."""
+        if not -len(self) <= item < len(self):
+            raise IndexError(f"clip {item} of {len(self)}")
+        first = int(self._starts[item])
+        video_id = self._videos[int(np.searchsorted(self._begins, first, side="right")) - 1]
+        last = first + self.length
+        index = self._index[first:last]
+        clip: dict[str, Any] = {
+            "video_id": video_id,
+            "frame_index": _tensor(index),
+            "pts": _tensor(self._pts[first:last]),
+        }
+        for table, columns in self._columns.items():
+            edges = None
+            if table != "frames":
+                begins, ends = self._edges[table]
+                edges = np.concatenate((begins[first : first + 1], ends[first:last]))
+            clip |= self._read(table, columns, first, edges)
+        if self.pixels:
+            clip["pixels"] = _tensor(self._reader(video_id).frames(index, self._pts[first:last]))
+        return clip
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_readers": {}}
+
+    def _read(
+        self, table: str, columns: Sequence[str], first: int, edges: Int64s | None
+    ) -> dict[str, Any]:
+        shapes = [SHAPES[f"{table}.{c}"] for c in columns if f"{table}.{c}" in SHAPES]
+        names = tuple(dict.fromkeys([*columns, *shapes]))
+        span = (first, self.length) if edges is None else (int(edges[0]), int(edges[-1] - edges[0]))
+        if span[1]:
+            rows = self._dataset.rows.read(Query(table, names, span=span))
+        else:
+            rows = self._dataset.empty(table, names)
+        read: dict[str, Any] = {}
+        for column in columns:
+            if edges is None:
+                read[f"{table}.{column}"] = _tensor(dense(table, column, rows))
+            else:
+                parts = ragged(table, column, rows, edges - edges[0])
+                read[f"{table}.{column}"] = [_tensor(part) for part in parts]
+        return read
+
+    def _table_edges(self, table: str) -> tuple[Int64s, Int64s]:
+        """Row numbers: frame f of `frames` owns the rows begins[f] up to ends[f]."""
+        begins = np.zeros(len(self._index), np.int64)
+        ends = np.zeros(len(self._index), np.int64)
+        spans = self._dataset.rows.spans(table)
+        rows = self._dataset.arrow(table, columns=["frame_index"])["frame_index"].to_numpy()
+        for video_id, (start, number) in self._spans.items():
+            first, count = spans.get(video_id, (0, 0))
+            own, here = rows[first : first + count], slice(start, start + number)
+            ends[here] = first + np.searchsorted(own, self._index[here], side="right")
+            begins[here] = np.concatenate(([first], ends[here][:-1]))
+        return begins, ends
+
+    def _reader(self, video_id: str) -> FrameReader:
+        if video_id not in self._readers:
+            if len(self._readers) >= _OPEN_VIDEOS:
+                self._readers.pop(next(iter(self._readers))).close()
+            self._readers[video_id] = self._dataset.frame_reader(video_id, self.long_side)
+        return self._readers[video_id]
+
+
+def _by_table(signals: Sequence[str]) -> dict[str, list[str]]:
+    """Columns by table, in the vocabulary's order."""
+    tables: dict[str, list[str]] = {}
+    wanted = expand(signals)
+    for known in SIGNALS:
+        if known.name in wanted:
+            tables.setdefault(known.table, []).append(known.column)
+    for table in tables:
+        if "frame_index" not in KEYS[table]:
+            raise UsageError(
+                f"signals of {table} do not belong to a frame: a clip takes those of "
+                + ", ".join(t for t, keys in KEYS.items() if "frame_index" in keys)
+            )
+    return tables
+
+
+def _starts(
+    spans: dict[str, tuple[int, int]], shots: NDArray[Any] | None, length: int, stride: int
+) -> Int64s:
+    """First rows of all clips: every `stride` frames of a video, or of a shot."""
+    starts: list[Int64s] = [np.empty(0, np.int64)]
+    for first, number in spans.values():
+        cuts = [0, number]
+        if shots is not None:
+            own = shots[first : first + number]
+            cuts[1:1] = (np.flatnonzero(own[1:] != own[:-1]) + 1).tolist()
+        for a, b in pairwise(cuts):
+            starts.append(np.arange(first + a, first + b - length + 1, stride, dtype=np.int64))
+    return np.concatenate(starts)
+
+
+def _tensor(value: Any) -> Any:
+    """A writable tensor (or array, without torch) of an array; anything else as it is."""
+    if not isinstance(value, np.ndarray):
+        if isinstance(value, list) and any(isinstance(v, np.ndarray) for v in value):
+            return [_tensor(v) for v in value]
+        return value
+    if not value.flags.writeable:
+        value = value.copy()
+    return value if torch is None else torch.from_numpy(value)
