@@ -317,9 +317,7 @@ SIGNALS: tuple[Signal, ...] = (
     # clips --------------------------------------------------------------------------------
     _s("clips.clip_id", pa.int32(), "", "Decoder frame index of its first frame", key=True),
     _s("clips.start_pts", pa.float64(), "s", "pts of the first frame"),
-    _s(
-        "clips.end_pts", pa.float64(), "s", "Where the next clip or chunk begins, or the video ends"
-    ),
+    _s("clips.end_pts", pa.float64(), "s", "pts after the last frame"),
     _s("clips.embedding", F32S, "1", "Clip encoder's embedding, unit L2", _ABSENT),
     _s("clips.pooled_embedding", F32S, "1", "Attention-pooled frame embeddings, unit L2", _ABSENT),
     _s("clips.classes", pa.list_(LABEL), "1", "Best classes, most probable first", _ABSENT),

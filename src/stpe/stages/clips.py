@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from stpe.models.roles import ClipClassifier
 from stpe.signals import schema
 from stpe.stages.stage import CLIPS, Output, Stage, Window
+from stpe.video.frame import Frame
 
 COLUMNS = ("start_pts", "end_pts", "embedding", "classes")
 # A piece of video shorter than this share of the classifier's length says too little of motion.
@@ -35,22 +37,32 @@ class Clips(Stage):
         model: ClipClassifier = self.models["clip_classifier"]
         frames = window.core_frames
         rows = []
-        if len(frames) >= model.length * _SHORTEST:
-            pieces = max(1, round(len(frames) / model.length))
-            borders = [round(i * len(frames) / pieces) for i in range(pieces + 1)]
-            for first, end in pairwise(borders):
-                clip = frames[first:end]
-                result = model.classify(np.stack([frame.image for frame in clip]))
-                rows.append(
-                    {
-                        "clip_id": clip[0].index,
-                        "start_pts": clip[0].pts,
-                        "end_pts": frames[end].pts if end < len(frames) else window.span.end_pts,
-                        "embedding": result.embedding_D,
-                        "classes": [
-                            {"label": label, "confidence": probability}
-                            for label, probability in result.classes
-                        ],
-                    }
-                )
+        for clip, end_pts in _pieces(frames, model.length, window.span.end_pts):
+            result = model.classify(np.stack([frame.image for frame in clip]))
+            rows.append(
+                {
+                    "clip_id": clip[0].index,
+                    "start_pts": clip[0].pts,
+                    "end_pts": end_pts,
+                    "embedding": result.embedding_D,
+                    "classes": [
+                        {"label": label, "confidence": probability}
+                        for label, probability in result.classes
+                    ],
+                }
+            )
         return Output({"clips": pa.Table.from_pylist(rows, schema("clips", COLUMNS))})
+
+
+def _pieces(
+    frames: Sequence[Frame], length: int, chunk_end: float
+) -> list[tuple[Sequence[Frame], float]]:
+    """Even pieces of about `length` frames, each with the pts at which its last frame ends."""
+    if len(frames) < length * _SHORTEST:
+        return []
+    count = max(1, round(len(frames) / length))
+    borders = [round(i * len(frames) / count) for i in range(count + 1)]
+    # The chunk's last frame lasts as long as the others, but not into the next chunk.
+    interval = (frames[-1].pts - frames[0].pts) / (len(frames) - 1)
+    ends = [frame.pts for frame in frames[1:]] + [min(frames[-1].pts + interval, chunk_end)]
+    return [(frames[first:end], ends[end - 1]) for first, end in pairwise(borders)]
