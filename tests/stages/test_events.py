@@ -220,7 +220,7 @@ def test_state_transitions_of_the_real_roblox_log(shared_data):
         ]
     )
     assert [(r["kind"], r["frame_index"], r["description"]) for r in rows] == [
-        ("state_transition", 11, "D and S are released."),
+        ("state_transition", 11, "Inputs D and S are released."),
         (
             "state_transition",
             11,

@@ -109,7 +109,8 @@ def changes(before: GameState, now: GameState) -> list[tuple[str, dict[str, Any]
         pressed = [key for key in now.inputs if key not in before.inputs]
         released = [key for key in before.inputs if key not in now.inputs]
         parts = [
-            f"{listed(keys)} {'is' if len(keys) == 1 else 'are'} {verb}"
+            f"{'input' if len(keys) == 1 else 'inputs'} {listed(keys)} "
+            f"{'is' if len(keys) == 1 else 'are'} {verb}"
             for keys, verb in ((pressed, "pressed"), (released, "released"))
             if keys
         ]

@@ -185,3 +185,12 @@ def hedged(phrase: str, confidence: float | None) -> str:
 def sentence(text: str) -> str:
     """First letter large, full stop at the end; both only where they are missing."""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def lower_first(text: str) -> str:
+    """Without the sentence's capital; acronyms keep theirs.
+
+    >>> lower_first("A dog appears"), lower_first("TV #3 appears")
+    ('a dog appears', 'TV #3 appears')
+    """
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]

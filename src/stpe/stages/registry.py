@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stpe.stages.camera import Camera
+from stpe.stages.captions import Captions
 from stpe.stages.clips import Clips
 from stpe.stages.depth import Depth, ObjectDepth
 from stpe.stages.events import Events
@@ -19,6 +20,7 @@ from stpe.stages.transitions import Transitions
 
 STAGES: tuple[type[Stage], ...] = (
     Camera,
+    Captions,
     ClipPooling,
     Clips,
     Depth,

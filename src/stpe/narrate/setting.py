@@ -1,0 +1,120 @@
+"""Clauses about the camera, the game, what changed, the action and the user's context."""
+
+from __future__ import annotations
+
+from stpe.narrate.facts import Clause, FrameFacts
+from stpe.narrate.state import STILL
+from stpe.narrate.words import camera_does, hedged, listed, lower_first, moves, number, several
+
+SURE_CLASS = 0.5
+LEAST_CLASS = 0.2
+#: Most telling first.
+_EVENTS = (
+    "state_transition",
+    "collides",
+    "starts",
+    "stops",
+    "accelerates",
+    "camera_starts",
+    "camera_stops",
+    "appears",
+    "disappears",
+)
+
+
+def camera(facts: FrameFacts, detailed: bool = False) -> Clause | None:
+    """What the camera does."""
+    if facts.camera is None or moves(facts.camera) is None:
+        return None
+    text = f"the camera {hedged(camera_does(facts.camera), facts.camera_confidence)}"
+    rotation = facts.camera_rotation_deg
+    if detailed and rotation is not None:
+        angle = sum(x * x for x in rotation) ** 0.5
+        if angle >= 0.1:
+            text += f", turning {number(angle, 2)}° since the previous frame"
+    return Clause(text, [facts.row])
+
+
+def state(facts: FrameFacts, level: int) -> list[Clause]:
+    """What the game's log says; level 0 is the activity alone, 2 everything."""
+    game = facts.state
+    if game is None:
+        return []
+    source = "the game state" + (" (matched by estimate)" if facts.alignment == "estimated" else "")
+    text = ""
+    if game.activity is not None:
+        text = f"{game.who} is {game.activity}"
+        if game.speed is not None and game.speed >= STILL:
+            text += f" at {number(game.speed)} {game.speed_unit}"
+        if level and game.ground:
+            text += f" on the {game.ground}"
+        if level and game.airborne is not None:
+            text += f", {number(game.airborne)} {game.length_unit} above the ground"
+    held = game.inputs
+    if level and held is not None:
+        keys = (
+            f"{listed(held)} {'is' if len(held) == 1 else 'are'} held"
+            if held
+            else "no input is held"
+        )
+        text = f"{text} while {keys}" if text else keys
+    found = []
+    if text:
+        shown = text if level == 0 else f"according to {source}, {text}"
+        found.append(Clause(shown, [facts.row]))
+    if level == 2 and game.counters:
+        values = listed([f"{k} is {number(v, 4)}" for k, v in game.counters.items()])
+        found.append(Clause(f"in {source}, {values}", [facts.row]))
+    if level == 2 and game.words:
+        plain = [f"{k.replace('_', ' ')} is {v}" for k, v in list(game.words.items())[:5]]
+        found.append(Clause(f"{source} also says that {listed(plain)}", [facts.row]))
+    return found
+
+
+def since(facts: FrameFacts, most: int, even_nothing: bool) -> Clause | None:
+    """What has happened since the previous frame, from the events first seen in this one."""
+    if facts.events is None:
+        return None
+    begins = facts.shot is not None and facts.shot["start_frame"] == facts.frame_index
+    if begins and facts.shot is not None and facts.shot["transition"] in ("cut", "gradual"):
+        how = "a cut" if facts.shot["transition"] == "cut" else "a gradual transition"
+        rows = [{"table": "shots", "shot_id": facts.shot["shot_id"]}]
+        return Clause(f"a new shot begins here with {how}", rows)
+    if facts.since_s is None:
+        return None
+    ranked = sorted(
+        (e for e in facts.events if e["kind"] in _EVENTS),
+        key=lambda e: (_EVENTS.index(e["kind"]), -e["confidence"], e["event_id"]),
+    )
+    when = f"since the previous frame, {number(facts.since_s, 2)} s earlier"
+    if not ranked and not even_nothing:
+        return None
+    if not ranked:
+        return Clause(f"no event was detected {when}", [facts.row])
+    texts = [
+        hedged(lower_first(e["description"].rstrip(".")), e["confidence"]) for e in ranked[:most]
+    ]
+    if len(ranked) > most:
+        texts.append(several(len(ranked) - most, "other event"))
+    rows = [{"table": "events", "event_id": e["event_id"]} for e in ranked]
+    return Clause(f"{when}: {'; '.join(texts)}", rows)
+
+
+def clip_class(facts: FrameFacts, least: float) -> Clause | None:
+    """What the clip classifier thinks, as a likeness and not a fact."""
+    if facts.clip is None or not facts.clip.get("classes"):
+        return None
+    best = facts.clip["classes"][0]
+    if best["confidence"] < least:
+        return None
+    how = "looks like" if best["confidence"] >= SURE_CLASS else "looks a little like"
+    text = f"the action {how} {best['label']} (p = {number(best['confidence'], 2)})"
+    return Clause(text, [{"table": "clips", "clip_id": facts.clip["clip_id"]}])
+
+
+def context(facts: FrameFacts) -> Clause | None:
+    """The user's own words, marked as such."""
+    if not facts.context:
+        return None
+    said = facts.context.strip().rstrip(".")
+    return Clause(f'context given by the user, not measured: "{said}"', [{"option": "context"}])
