@@ -18,7 +18,8 @@ from stpe.models.roles import Depth
 from stpe.video.frame import ImageHW3
 
 SIZE = 224
-#: Trust in a map as a whole. See docs of the depth signal for how far the order of depths holds.
+#: Trust in a map as a whole: rank correlation with true depth is 0.81 to 0.97 on indoor stills and
+#: 0.29 to 0.76 on street ones, and nothing tells the two apart.
 CONFIDENCE = 0.3
 
 
