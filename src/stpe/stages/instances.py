@@ -20,6 +20,7 @@ MaskHW = NDArray[np.bool_]
 
 SAME_OBJECT = 0.5  # mask IoU from which two masks are one object
 PART = 0.8  # share of a mask inside another from which it is a part of it
+WHOLE = 0.75  # of a part's confidence, which a whole must reach to replace it
 SPECK = 0.05  # connected pieces smaller than this share of a mask are noise
 _STEP = 4  # masks are compared at every fourth pixel each way
 
@@ -100,21 +101,33 @@ def tight_box(mask_HW: MaskHW) -> F32:
 
 
 def distinct(instances: Sequence[Instance], kept: Sequence[Instance] = ()) -> list[Instance]:
-    """`instances`, best first, without those that repeat, or are part of, a better one or one of
-    `kept`. All must have masks."""
-    chosen: list[Instance] = []
-    seen = [_sampled(k.mask_HW) for k in kept if k.mask_HW is not None]
+    """`instances`, best first, without those that repeat, or are part of, another or one of `kept`.
+
+    Between a part and a whole nearly as good, the whole stays; a whole that is clearly worse than
+    a part of it is taken for a chance group. All must have masks.
+    """
+    named = [(k, _sampled(k.mask_HW)) for k in kept if k.mask_HW is not None]
+    chosen: list[tuple[Instance, MaskHW]] = []
     for instance in sorted(instances, key=lambda i: -i.confidence):
         mask = _sampled(instance.mask_HW)
-        area = mask.sum()
-        for other in seen:
-            shared = (mask & other).sum()
-            if shared > SAME_OBJECT * (area + other.sum() - shared) or shared > PART * area:
-                break
-        else:
-            chosen.append(instance)
-            seen.append(mask)
-    return chosen
+        parts = [pair for pair in chosen if _inside(pair[1], mask)]
+        if any(_same(mask, m) or _inside(mask, m) for _, m in named):
+            continue
+        if parts and instance.confidence < WHOLE * max(p.confidence for p, _ in parts):
+            continue
+        rest = [pair for pair in chosen if not any(pair is p for p in parts)]
+        if not any(_same(mask, m) or _inside(mask, m) for _, m in rest):
+            chosen = [*rest, (instance, mask)]
+    return [instance for instance, _ in chosen]
+
+
+def _same(a_HW: MaskHW, b_HW: MaskHW) -> bool:
+    shared = (a_HW & b_HW).sum()
+    return bool(shared > SAME_OBJECT * (a_HW.sum() + b_HW.sum() - shared))
+
+
+def _inside(part_HW: MaskHW, whole_HW: MaskHW) -> bool:
+    return bool((part_HW & whole_HW).sum() > PART * part_HW.sum())
 
 
 def rle(mask_HW: MaskHW, height: int, width: int) -> dict[str, Any]:

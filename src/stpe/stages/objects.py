@@ -38,6 +38,8 @@ COLUMNS = (
     "embedding",
 )
 DETECTED = 0.3  # detector's score
+CERTAIN = 0.5  # below this score a detection needs a mask that stands out
+SUPPORT = 0.15  # confidence as an unnamed object that such a mask needs
 PROPOSALS = 16  # a frame
 UNNAMED = 0.5  # confidence from which an unnamed object is kept
 SMALLEST_SHARE, LARGEST_SHARE = 0.0005, 0.5  # of the image, for an unnamed object
@@ -135,6 +137,7 @@ class Objects(Stage):
         encoded = self._segmenter.encode(image)
         masks = self._segmenter.from_boxes(encoded, np.concatenate([boxes, unnamed]))
         named = [_named(detections, masks, i, origin) for i in range(len(boxes))]
+        named = [n for n in named if n.confidence >= CERTAIN or _supported(n, evidence)]
         if self._by_text:
             by_text, text_masks = self._segmenter.from_text(encoded, self._by_text)
             named += [_named(by_text, text_masks, i, origin) for i in range(len(by_text))]
@@ -172,6 +175,12 @@ def _named(detections: Detections, masks: Masks, index: int, origin: str) -> Ins
         mask if known else None,
         quality if known else None,
     )
+
+
+def _supported(instance: Instance, evidence: Evidence) -> bool:
+    if instance.mask_HW is None or instance.mask_confidence is None:
+        return False
+    return instance.mask_confidence * evidence.objectness(instance.mask_HW) >= SUPPORT
 
 
 def _unnamed(mask: NDArray[np.bool_], quality: float, evidence: Evidence) -> Instance | None:
