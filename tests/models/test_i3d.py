@@ -1,11 +1,14 @@
 """I3D: the right names for clear actions, an embedding that tells clips apart."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
 
 from stpe.errors import UsageError
 from stpe.models import loader
+from stpe.models.backends.openvino.session import Session
 
 pytestmark = pytest.mark.weights
 
@@ -47,6 +50,19 @@ def test_embeddings_of_one_action_are_nearer_than_of_two(model, clips):
         model.classify(clip).embedding_D for clip in (dog[:40], dog[24:], ball[:40])
     )
     assert early @ late > early @ other + 0.2
+
+
+def test_threads_and_precision(model, clips):
+    dog = clips["vipe_dog-example"]
+    alone = [model.classify(dog[i : i + 32]) for i in (0, 16)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda i: model.classify(dog[i : i + 32]), (0, 16)))
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(a.embedding_D, b.embedding_D)
+        assert a.classes == b.classes
+    exact = loader.load(loader.resolve("embedded").models["clip_classifier"])
+    exact._session = Session(exact._session._model, precision="f32")
+    assert exact.classify(dog[:32]).embedding_D @ alone[0].embedding_D > 0.99
 
 
 def test_a_single_frame_is_a_clip_and_none_is_refused(model, clips):

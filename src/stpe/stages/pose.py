@@ -14,7 +14,7 @@ from stpe.video.frame import ImageHW3
 
 COLUMNS = ("keypoints", "keypoints_confidence")
 # A detected person is already evidence, so a pose may be less sure of itself than one alone.
-_THRESHOLD = 0.15
+_THRESHOLD = 0.2
 _OVERLAP = 0.3
 _AROUND = 0.25  # of the people's extent, looked at on each side of them
 
