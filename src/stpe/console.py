@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
@@ -47,11 +48,12 @@ class Live(Watcher):
         self._lock = threading.Lock()
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
-        self._duration_s: float | None = None
+        self._whole = TaskID(0)
+        self._shares: dict[str, float] = {}
 
-    def source(self, info: SourceInfo, stages: Sequence[str]) -> None:
+    def source(self, info: SourceInfo, stages: Mapping[str, float]) -> None:
         """Begin the display of one source."""
-        self._stop()
+        self.close()
         with self._lock:
             progress = Progress(
                 TextColumn("{task.description}"),
@@ -64,9 +66,9 @@ class Live(Watcher):
                 speed_estimate_period=60,
             )
             total = info.duration_s
+            self._shares = dict(stages)
             self._bars = {name: progress.add_task(name, total=total) for name in stages}
-            whole = None if total is None else total * len(stages)
-            self._bars[""] = progress.add_task(f"[bold]{info.uri}", total=whole)
+            self._whole = progress.add_task(f"[bold]{escape(info.uri)}", total=total)
             progress.start()
             self._progress = progress
 
@@ -74,25 +76,21 @@ class Live(Watcher):
         """Move a stage's bar and the whole's."""
         if self._progress is not None:
             self._progress.advance(self._bars[stage], video_s)
-            self._progress.advance(self._bars[""], video_s)
+            self._progress.advance(self._whole, video_s * self._shares[stage])
 
     def measured(self, duration_s: float) -> None:
         """Correct the totals."""
         if self._progress is not None:
-            stages = len(self._bars) - 1
-            for name, bar in self._bars.items():
-                self._progress.update(bar, total=duration_s if name else duration_s * stages)
+            for bar in (*self._bars.values(), self._whole):
+                self._progress.update(bar, total=duration_s)
 
     def done(self, report: VideoReport) -> None:
         """Clear the display and leave one line."""
-        self._stop()
+        self.close()
         self._console.print(outcome(report), highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        self._stop()
-
-    def _stop(self) -> None:
         with self._lock:
             progress, self._progress = self._progress, None
         if progress is not None:
@@ -100,21 +98,23 @@ class Live(Watcher):
 
 
 class Lines(Watcher):
-    """A line every few seconds: share done, rate, time left, and how far each stage is."""
+    """A line every few seconds: share done, rate, time left, and the stages at work."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = threading.Lock()
         self._uri = ""
         self._duration_s: float | None = None
+        self._shares: dict[str, float] = {}
         self._at: dict[str, float] = {}
         self._fresh_s = 0.0
         self._begun = self._said = 0.0
 
-    def source(self, info: SourceInfo, stages: Sequence[str]) -> None:
+    def source(self, info: SourceInfo, stages: Mapping[str, float]) -> None:
         """Begin one source."""
         with self._lock:
             self._uri, self._duration_s = info.uri, info.duration_s
+            self._shares = dict(stages)
             self._at = dict.fromkeys(stages, 0.0)
             self._fresh_s = 0.0
             self._begun = self._said = time.monotonic()
@@ -123,7 +123,7 @@ class Lines(Watcher):
         """Count, and say so now and then."""
         with self._lock:
             self._at[stage] += video_s
-            self._fresh_s += 0.0 if reused else video_s
+            self._fresh_s += 0.0 if reused else video_s * self._shares[stage]
             now = time.monotonic()
             if now - self._said < _LINE_EVERY_S or not self._fresh_s:
                 return
@@ -141,17 +141,19 @@ class Lines(Watcher):
         self._console.print(outcome(report), highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, elapsed_s: float) -> str:
-        done_s = sum(self._at.values())
-        rate = self._fresh_s / elapsed_s / len(self._at)
+        done_s = sum(at * self._shares[name] for name, at in self._at.items())
+        rate = self._fresh_s / elapsed_s
         if not self._duration_s:
-            return f"{self._uri}: {done_s / len(self._at):.0f} s of video, {rate:.2f}x"
-        whole_s = self._duration_s * len(self._at)
-        left = max(0.0, whole_s - done_s) / len(self._at) / rate
-        stages = " ".join(
-            f"{name} {min(1.0, at / self._duration_s):.0%}" for name, at in self._at.items()
+            return f"{self._uri}: {done_s:.0f} s of video, {rate:.2f}x"
+        whole_s = self._duration_s
+        left_s = max(0.0, whole_s - done_s) / rate
+        stages = ", ".join(
+            f"{name} {at / whole_s:.0%} at {at / elapsed_s:.2f}x"
+            for name, at in self._at.items()
+            if 0 < at < 0.999 * whole_s
         )
         share = min(1.0, done_s / whole_s)
-        return f"{self._uri}: {share:.0%}, {rate:.2f}x, {_clock(left)} left; {stages}"
+        return f"{self._uri}: {share:.0%}, {rate:.2f}x, {_clock(left_s)} left; {stages}"
 
 
 def outcome(report: VideoReport) -> str:

@@ -272,6 +272,19 @@ class Engine:
         embedding = self.role("image_embedder").embed([_rgb(image_HW3)])[0].global_D
         return np.asarray(embedding, np.float32)
 
+    def caption(self, image_HW3: ImageHW3, context: str = "") -> dict[str, str]:
+        """`brief`, `normal` and `detailed` text for an RGB image: narrated from its signals, or
+        by the captioner, where the profile has one, from the image and those facts."""
+        image = _rgb(image_HW3)
+        levels = ("brief", "normal", "detailed")
+        wanted = [f"frames.caption_{level}" for level in levels]
+        request = Request(context=context)
+        frame = frame_signals(image, self.selection, self.role, request, wanted)
+        told = {level: getattr(frame, f"caption_{level}") or "" for level in levels}
+        if "captioner" not in self.selection.models:
+            return told
+        return dict(self.role("captioner").caption([image], told["detailed"], context))
+
     def compare_frames(self, a_HW3: ImageHW3, b_HW3: ImageHW3) -> FrameComparison:
         """Similarity of two images, and which objects the second has more or fewer of."""
         wanted = ("frames.embedding", "objects.label")

@@ -58,6 +58,15 @@ def describe(plan: Plan, info: SourceInfo | None = None) -> dict[str, Any]:
     }
 
 
+def shares(plan: Plan, info: SourceInfo) -> dict[str, float]:
+    """Expected share of the work of each stage, for a progress display; they sum to 1."""
+    costs = {s.stage: s.seconds or 0.0 for s in estimate(plan, info)}
+    # A stage without models, or with one of unknown cost, still counts for something.
+    least = max(0.01 * sum(costs.values()), 1e-6)
+    whole = sum(max(cost, least) for cost in costs.values())
+    return {name: max(cost, least) / whole for name, cost in costs.items()}
+
+
 def _stage(plan: Plan, node: Node, info: SourceInfo | None) -> StageEstimate:
     stage, grid = node.stage, None
     if node.grid is not None:

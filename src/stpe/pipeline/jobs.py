@@ -99,7 +99,7 @@ class Jobs:
         self._models = models
         self._progress = progress
         self._pool = pool
-        self._order = {node.name: i for i, node in enumerate(plan.nodes)}
+        self._order = _ranks(plan)
         self._stages: dict[str, Stage] = {}
         self._stage_locks = {node.name: threading.Lock() for node in plan.nodes}
         self._running: dict[tuple[str, int | None], _Job] = {}
@@ -244,10 +244,7 @@ class Jobs:
             return self._stages[node.name]
 
     def _rows(self, job: _Job) -> dict[str, pa.Table]:
-        number = job.place.number
-        if number is None:
-            return {read.table: self._reader.video(read) for read in job.node.reads}
-        return {read.table: self._reader.chunk(read, number) for read in job.node.reads}
+        return {r.table: self._reader.rows(r, job.place.number) for r in job.node.reads}
 
     def _window(self, job: _Job, i: int) -> Window:
         place, rows = job.place, job.rows or {}
@@ -269,6 +266,17 @@ class Jobs:
             rows=rows,
             state=job.state,
         )
+
+
+def _ranks(plan: Plan) -> dict[str, int]:
+    """Within a chunk, stages that the longest line of others waits for go first, so that what
+    nobody waits for fills the cores that a serial stage leaves idle."""
+    height = dict.fromkeys((node.name for node in plan.nodes), 0)
+    for node in reversed(plan.nodes):
+        for name in node.upstream:
+            height[name] = max(height[name], height[node.name] + 1)
+    order = sorted(range(len(plan.nodes)), key=lambda i: (-height[plan.nodes[i].name], i))
+    return {plan.nodes[i].name: rank for rank, i in enumerate(order)}
 
 
 def conformed(node: Node, output: Output) -> dict[str, pa.Table]:

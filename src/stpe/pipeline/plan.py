@@ -216,9 +216,8 @@ def _tables(signals: Iterable[str]) -> set[str]:
 
 def _creates(stage: type[Stage], table: str) -> bool:
     """Whether the stage makes rows of `table` rather than filling columns of rows it reads."""
-    return (
-        table not in BASE and table in _tables(stage.writes) and table not in _tables(stage.reads)
-    )
+    read = _tables(_read_signals(stage))
+    return table not in BASE and table in _tables(stage.writes) and table not in read
 
 
 def _sources(

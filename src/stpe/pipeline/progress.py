@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from stpe.pipeline.report import VideoReport
 from stpe.video.frame import SourceInfo
@@ -11,8 +11,8 @@ from stpe.video.frame import SourceInfo
 class Progress:
     """Told what happens; every method may be called from any thread. Does nothing by itself."""
 
-    def source(self, info: SourceInfo, stages: Sequence[str]) -> None:
-        """A source begins; `stages` in the plan's order."""
+    def source(self, info: SourceInfo, stages: Mapping[str, float]) -> None:
+        """A source begins; `stages` in the plan's order, each with its expected share of work."""
 
     def advance(self, stage: str, video_s: float, reused: bool) -> None:
         """A stage answered for `video_s` more seconds of video, perhaps from an artifact."""

@@ -49,6 +49,10 @@ class Reader:
             return read.table == "frames"
         return self._scope[read.creator] == "chunk"
 
+    def rows(self, read: Read, chunk: int | None) -> pa.Table:
+        """The table's rows of one chunk, or for None of the whole video."""
+        return self.video(read) if chunk is None else self.chunk(read, chunk)
+
     def chunk(self, read: Read, chunk: int) -> pa.Table:
         """The table's rows of one chunk; of the whole video where they are not made by chunk."""
         place = chunk if self.chunked(read) else None

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from stpe.dataset.writer import DatasetWriter
 from stpe.pipeline.artifacts import ArtifactStore, content_key
+from stpe.pipeline.estimate import shares
 from stpe.pipeline.executor import Execution, execute
 from stpe.pipeline.jobs import Models
 from stpe.pipeline.plan import Plan, Read, precision_of
@@ -62,7 +63,7 @@ def process_source(
         key = plan_key(plan)
         if writer.sealed(identity) == key:
             return VideoReport(uri, identity, "unchanged", seconds=time.perf_counter() - begun)
-        progress.source(info, [node.name for node in plan.nodes])
+        progress.source(info, shares(plan, info))
         store = ArtifactStore(writer.path / "artifacts")
         done = execute(plan, source, store, models, progress, workers)
         writer.add_media(info.sha256, source.media)

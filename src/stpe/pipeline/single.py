@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from stpe.pipeline.artifacts import Artifact, ArtifactStore
-from stpe.pipeline.chunks import base_rows
+from stpe.pipeline.chunks import Timeline, base_rows
 from stpe.pipeline.jobs import Models, conformed
-from stpe.pipeline.plan import Choice, make_plan
+from stpe.pipeline.plan import BASE, Choice, make_plan
 from stpe.pipeline.reader import Reader
 from stpe.signals import SIGNALS
 from stpe.stages import registry
@@ -30,13 +30,14 @@ FrameSignals = _record("FrameSignals", "frames", ("objects", tuple, field(defaul
 
 
 def alone(stages: Sequence[type[Stage]]) -> tuple[type[Stage], ...]:
-    """Those that look at one analysis frame, or at rows alone, and carry nothing along."""
+    """Those that one frame is enough for: they look at one analysis frame, or at rows alone,
+    carry nothing along, and say something of the frame or its objects."""
     return tuple(
         s
         for s in stages
-        if s.scope == "chunk"
-        and not s.ordered
+        if not s.ordered
         and (s.grid is None or (s.grid.name == ANALYSIS.name and s.margin == (0, 0)))
+        and any(signal.startswith(("frames.", "objects.")) for signal in s.writes)
     )
 
 
@@ -57,21 +58,24 @@ def frame_signals(
     """
     stages = alone(registry.STAGES)
     written = {signal for stage in stages for signal in stage.writes}
-    wanted = None if signals is None else [s for s in signals if s in written]
+    wanted = sorted(written if signals is None else written & set(signals))
     plan = make_plan(choice, request, signals=wanted, stages=stages)
     height, width = image.shape[:2]
     info = SourceInfo("image", "file", "", width, height, None, None, 1)
     frame = Frame(0, 0.0, image)
     span = Span(0, 0.0, 1.0, last=True)
-    reader = Reader(plan, ArtifactStore(Path()), {}, {}, None)
-    reader.base[0] = base_rows([frame])
+    facts = dict.fromkeys(BASE["videos"]) | {"width": width, "height": height, "frame_count": 1}
+    timeline = Timeline.of(base_rows([frame]), [span], facts)
+    reader = Reader(plan, ArtifactStore(Path()), {}, facts, timeline)
     for node in plan.nodes:
-        rows = {read.table: reader.chunk(read, 0) for read in node.reads}
+        chunk = 0 if node.stage.scope == "chunk" else None
+        rows = {read.table: reader.rows(read, chunk) for read in node.reads}
         stage = node.stage({role: models(role) for role in node.roles}, request)
         frames = () if node.grid is None else (frame,)
         output = stage.process(Window(info, span, frames, 0, len(frames), rows))
-        reader.fresh[node.name, 0] = Artifact(conformed(node, output))
-    made = {t: reader.chunk(read, 0) for t, read in plan.tables.items() if t != "videos"}
+        reader.fresh[node.name, chunk] = Artifact(conformed(node, output))
+    made = {table: reader.rows(plan.tables[table], 0) for table in ("frames", "objects")
+            if table in plan.tables}  # fmt: skip
     objects = made["objects"].to_pylist() if "objects" in made else []
     frames_row = made["frames"].to_pylist()[0]
     return FrameSignals(**frames_row, objects=tuple(ObjectSignals(**row) for row in objects))
