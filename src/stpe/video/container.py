@@ -13,7 +13,7 @@ from av.error import ArgumentError, FFmpegError, InvalidDataError
 from stpe.errors import SourceError
 from stpe.video.frame import SourceInfo
 from stpe.video.limits import Limits
-from stpe.video.picture import orientation_of
+from stpe.video.picture import UPRIGHT, orientation_of
 from stpe.video.source import Decoded, Source, sha256_of
 from stpe.video.timestamps import DecodeTimes, repaired
 
@@ -83,8 +83,12 @@ class ContainerSource(Source):
                 stream = video_stream(container)
                 stamped = self._stamped(container, stream, problems)
                 index, pts = -1, 0.0
+                rotation, orientation = None, UPRIGHT
                 for index, (pts, frame) in enumerate(repaired(stamped, step_s, problems)):
-                    yield Decoded(index, pts, frame, orientation_of(frame))
+                    # The matrix belongs to the stream; reading it off every frame is slow.
+                    if frame.rotation != rotation:
+                        rotation, orientation = frame.rotation, orientation_of(frame)
+                    yield Decoded(index, pts, frame, orientation)
                 self._compare(index + 1, pts + step_s, problems)
         finally:
             for problem in problems:
