@@ -1,6 +1,7 @@
 """RAFT: exact on a known shift, better than DIS on real pairs, the same from any thread."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -34,6 +35,21 @@ def pair(shared_data, name, top=0, height=480, width=640):
 
 def error(flow, truth):
     return np.linalg.norm(flow - truth, axis=2)[(np.abs(truth) < 1e9).all(axis=2)].mean()
+
+
+def test_the_graphs_compute_what_the_published_code_computes(model):
+    """`golden/raft_flow.npy`: the authors' torch code, 12 iterations, on the same formula."""
+    y, x = np.mgrid[:128, :160].astype(np.float64)
+    waves = ((0.31, 0.17, 0), (-0.13, 0.29, 1), (0.05, -0.07, 2), (0.6, 0.5, 3), (-0.45, 0.8, 4))
+
+    def image(x, y):
+        w = [np.sin(a * x + b * y + c) for a, b, c in waves]
+        planes = [127 + 40 * (w[i] + w[i + 1] + w[i + 2]) for i in range(3)]
+        return np.clip(np.rint(np.stack(planes, axis=-1)), 0, 255).astype(np.uint8)
+
+    flow = model.flow(image(x, y), image(x - 5 - 0.03 * y, y + 3 - 0.02 * x))
+    golden = np.load(Path(__file__).parent / "golden" / "raft_flow.npy")
+    np.testing.assert_allclose(flow[4::8, 4::8], golden, atol=1e-3)
 
 
 def test_it_is_far_better_than_dis_where_motion_is_large(model, shared_data):
