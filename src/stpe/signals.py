@@ -227,6 +227,14 @@ SIGNALS: tuple[Signal, ...] = (
     _s("objects.area_px", pa.float32(), "px^2", "Mask area, or box area without a mask"),
     _s("objects.embedding", F32S, "1", "Dense features pooled inside the mask, unit L2", _ABSENT),
     _s(
+        "objects.tracklet_id",
+        pa.int64(),
+        "",
+        "Association as it was made frame by frame, before the whole video was judged",
+        "not associated",
+    ),
+    _s("objects.tracklet_confidence", pa.float32(), "1", "Similarity of that step", "as above"),
+    _s(
         "objects.track_id",
         pa.int64(),
         "",

@@ -10,12 +10,15 @@ from stpe.stages.events import Events
 from stpe.stages.features import Features
 from stpe.stages.flow import Flow
 from stpe.stages.frame_camera import FrameCamera
+from stpe.stages.object_motion import ObjectMotion
 from stpe.stages.objects import Objects
 from stpe.stages.pooling import ClipPooling, VideoPooling
 from stpe.stages.pose import Pose
 from stpe.stages.relations import Relations
 from stpe.stages.shots import Shots
 from stpe.stages.stage import Stage
+from stpe.stages.tracklets import Tracklets
+from stpe.stages.tracks import Tracks
 from stpe.stages.transitions import Transitions
 
 STAGES: tuple[type[Stage], ...] = (
@@ -29,10 +32,13 @@ STAGES: tuple[type[Stage], ...] = (
     Flow,
     FrameCamera,
     ObjectDepth,
+    ObjectMotion,
     Objects,
     Pose,
     Relations,
     Shots,
+    Tracklets,
+    Tracks,
     Transitions,
     VideoPooling,
 )

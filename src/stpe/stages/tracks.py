@@ -1,0 +1,153 @@
+"""Identities over the whole video, and what each of them did.
+
+A tracklet becomes a track if, seen as a whole, it is believable: more than one observation, and
+scores that in their better half reach what a good detection has. Only the whole video can tell.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from stpe.signals import schema
+from stpe.stages.stage import Output, Stage, Window
+from stpe.stages.tracklets import scores_of
+
+F64 = NDArray[np.float64]
+
+BELIEVABLE = 0.75  # mean score of the better half of a track's observations
+_OBJECTS = ("track_id", "track_confidence")
+_TRACKS = (
+    "label",
+    "confidence",
+    "first_pts",
+    "last_pts",
+    "first_frame",
+    "last_frame",
+    "n_frames",
+    "embedding",
+    "motion_summary",
+    "direction",
+    "mean_speed_px_s",
+    "moving_share",
+)
+#: Object sides (roots of area) a second up to which a moving track is slow, and moderate.
+SLOW, MODERATE = 0.5, 2.0
+_STILL_SHARE = 0.2  # a track that moves in fewer of its observations is static
+_DIRECTIONS = ("right", "down-right", "down", "down-left", "left", "up-left", "up", "up-right")
+
+
+class Tracks(Stage):
+    """`objects.track_id`, consecutive from 1 in order of first appearance, and the `tracks`."""
+
+    name = "tracks"
+    scope = "video"
+    reads = (
+        "objects.pts",
+        "objects.label",
+        "objects.confidence",
+        "objects.area_px",
+        "objects.tracklet_id",
+        "objects.tracklet_confidence",
+    )
+    optional = (
+        "objects.origin",
+        "objects.embedding",
+        "objects.motion",
+        "objects.object_velocity_px_s",
+    )
+    writes = (*(f"objects.{c}" for c in _OBJECTS), *(f"tracks.{c}" for c in _TRACKS))
+    length = None
+
+    def process(self, window: Window) -> Output:
+        """Judge and describe every tracklet."""
+        objects = window.rows["objects"]
+        tracklets = objects["tracklet_id"].fill_null(0).to_numpy()
+        order = np.argsort(tracklets, kind="stable")
+        order = order[tracklets[order] > 0]
+        borders = np.flatnonzero(np.diff(tracklets[order])) + 1
+        groups = np.split(order, borders) if len(order) else []
+        score = scores_of(objects)
+        believed = [group for group in groups if believable(score[group])]
+        believed.sort(key=lambda group: (group[0], tracklets[group[0]]))
+        ids = np.zeros(len(objects), np.int64)
+        rows: list[dict[str, Any]] = []
+        for number, group in enumerate(believed, start=1):
+            ids[group] = number
+            rows.append({"track_id": number, **_describe(objects.take(group), score[group])})
+        none = ids == 0
+        trust = objects["tracklet_confidence"].fill_null(0.0).to_numpy()
+        table = objects.select(["frame_index", "object_id"])
+        table = table.append_column("track_id", pa.array(ids, pa.int64(), mask=none))
+        table = table.append_column("track_confidence", pa.array(trust, pa.float32(), mask=none))
+        return Output(
+            {
+                "objects": table.cast(schema("objects", _OBJECTS)),
+                "tracks": pa.Table.from_pylist(rows, schema=schema("tracks", _TRACKS)),
+            }
+        )
+
+
+def believable(score_N: F64) -> bool:
+    """Whether observations with these scores make a track."""
+    better = np.sort(score_N)[::-1][: (len(score_N) + 1) // 2]
+    return len(score_N) > 1 and float(better.mean()) >= BELIEVABLE
+
+
+def _describe(seen: pa.Table, score: F64) -> dict[str, Any]:
+    labels = seen["label"].to_pylist()
+    votes = dict.fromkeys(labels, 0.0)
+    for name, weight in zip(labels, score, strict=True):
+        votes[name] += float(weight)
+    label = max(votes, key=lambda name: votes[name])
+    trust = float(seen["tracklet_confidence"].fill_null(0.0).to_numpy().mean())
+    row = {
+        "label": label,
+        "confidence": votes[label] / sum(votes.values()) * np.sqrt(float(score.mean()) * trust),
+        "first_pts": seen["pts"][0].as_py(),
+        "last_pts": seen["pts"][-1].as_py(),
+        "first_frame": seen["frame_index"][0].as_py(),
+        "last_frame": seen["frame_index"][-1].as_py(),
+        "n_frames": len(seen),
+        "embedding": _mean_embedding(seen, score),
+    }
+    return row | _motion(seen)
+
+
+def _mean_embedding(seen: pa.Table, score: F64) -> F64 | None:
+    if "embedding" not in seen.column_names:
+        return None
+    total: F64 | None = None
+    for value, weight in zip(seen["embedding"], score, strict=True):
+        if value.is_valid:
+            part = weight * value.values.to_numpy(zero_copy_only=False).astype(np.float64)
+            total = part if total is None else total + part
+    return None if total is None else total / max(float(np.linalg.norm(total)), 1e-12)
+
+
+def _motion(seen: pa.Table) -> dict[str, Any]:
+    """Speed, direction and share of motion, from observations whose motion is known."""
+    if not {"motion", "object_velocity_px_s"} <= set(seen.column_names):
+        return {}
+    states = seen["motion"].to_pylist()
+    known = [i for i, s in enumerate(states) if s in ("moving", "static")]
+    velocities = seen["object_velocity_px_s"].to_pylist()
+    measured = [i for i in known if velocities[i] is not None]
+    if not measured:
+        return {}
+    velocity = np.array([velocities[i] for i in measured], np.float64)
+    moving = np.array([states[i] == "moving" for i in measured])
+    share = float(np.mean([states[i] == "moving" for i in known]))
+    speed = np.where(moving, np.linalg.norm(velocity, axis=1), 0.0)
+    row: dict[str, Any] = {"mean_speed_px_s": float(speed.mean()), "moving_share": share}
+    if share < _STILL_SHARE:
+        return row | {"motion_summary": "static", "direction": None}
+    side = np.sqrt(np.maximum(seen["area_px"].to_numpy()[measured], 1.0))
+    pace = float(np.median((speed / side)[moving])) if moving.any() else 0.0
+    summary = "slow" if pace < SLOW else "moderate" if pace < MODERATE else "fast"
+    mean = velocity[moving].mean(axis=0) if moving.any() else velocity.mean(axis=0)
+    sector = round(float(np.arctan2(mean[1], mean[0])) / (np.pi / 4)) % 8
+    return row | {"motion_summary": summary, "direction": _DIRECTIONS[sector]}
