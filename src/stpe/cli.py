@@ -12,29 +12,20 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
 
 from stpe import __version__, console
-from stpe.errors import StpeError, UsageError
+from stpe.errors import StpeError
 from stpe.models.catalog import catalog
-
-F = TypeVar("F", bound=Callable[..., Any])
+from stpe.options import Settings, arguments, common, engine_options, json_option, overrides
 
 _err = Console(stderr=True)
 _out = Console()
-
-
-@dataclasses.dataclass
-class _Settings:
-    """What holds for any command."""
-
-    debug: bool = False
-    json: bool = False
 
 
 def main() -> None:
@@ -44,7 +35,7 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. Never raises; errors are one line on stderr."""
-    settings = _Settings()
+    settings = Settings()
     try:
         code = cli.main(list(arguments), "stpe", standalone_mode=False, obj=settings)
         sys.stdout.flush()
@@ -66,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(settings, f"{what}; --debug shows where", 1)
 
 
-def _failed(settings: _Settings, message: str, code: int) -> int:
+def _failed(settings: Settings, message: str, code: int) -> int:
     if settings.debug:
         traceback.print_exc()
     print(f"stpe: error: {message}", file=sys.stderr)
@@ -90,119 +81,6 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-# options -------------------------------------------------------------------------------
-
-
-def _common(command: F) -> F:
-    """`-v` and `--debug`, which every command takes."""
-
-    def debug(context: click.Context, _: click.Parameter, value: bool) -> None:
-        context.obj.debug = context.obj.debug or value
-        if value:
-            logging.getLogger("stpe").setLevel(logging.DEBUG)
-
-    def verbose(_: click.Context, __: click.Parameter, count: int) -> None:
-        if count:
-            level = logging.INFO if count == 1 else logging.DEBUG
-            logging.getLogger("stpe").setLevel(level)
-
-    command = click.option(
-        "--debug", is_flag=True, expose_value=False, callback=debug, help="Show tracebacks."
-    )(command)
-    return click.option(
-        "-v", "--verbose", count=True, expose_value=False, callback=verbose, help="Log more."
-    )(command)
-
-
-def _json_option(command: F) -> F:
-    def remember(context: click.Context, _: click.Parameter, value: bool) -> bool:
-        context.obj.json = value
-        return value
-
-    return click.option(
-        "--json", "as_json", is_flag=True, callback=remember, help="One JSON document on stdout."
-    )(command)
-
-
-class _Fps(click.ParamType[Any]):
-    name = "rate"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "native":
-            return value
-        try:
-            return float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor `native`", param, ctx)
-
-
-class _Resolution(click.ParamType[Any]):
-    name = "WxH or long side"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "native":
-            return None
-        try:
-            sides = [int(side) for side in str(value).lower().split("x")]
-        except ValueError:
-            sides = []
-        if len(sides) == 1:
-            return sides[0]
-        if len(sides) == 2:
-            return sides[0], sides[1]
-        self.fail(f"{value!r} is no size: give 854x480, 854 for the long side, or native", param)
-
-
-def _split(value: str | None) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def _overrides(pairs: Sequence[str]) -> dict[str, str]:
-    chosen = {}
-    for pair in pairs:
-        role, found, model = pair.partition("=")
-        if not (role and found and model):
-            raise UsageError(f"--model {pair!r}: write role=id, such as flow=raft")
-        chosen[role] = model
-    return chosen
-
-
-def _engine_options(command: F) -> F:
-    for option in reversed(
-        (
-            click.option("--profile", default="auto", show_default=True, help="Choice of models."),
-            click.option("--model", "models", multiple=True, metavar="ROLE=ID", help="Override."),
-            click.option("--fps", type=_Fps(), default=2.0, show_default=True,
-                         help="Analysed frames a second, or `native`."),
-            click.option("--resolution", type=_Resolution(), default="854", show_default=True,
-                         help="Size of analysed frames: 854x480, 854 (long side), or native."),
-            click.option("--signals", metavar="A,B", help="Store only these signals or tables."),
-            click.option("--without", metavar="A,B", help="Store all but these."),
-            click.option("--concepts", metavar="A,B", help="Words for what to look for."),
-            click.option("--context", default="", metavar="TEXT", help="Told to the captions."),
-        )
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def _arguments(chosen: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of `Engine.process` and `Engine.plan` from the options above."""
-    return {
-        "fps": chosen["fps"],
-        "resolution": chosen["resolution"],
-        "signals": _split(chosen["signals"]),
-        "without": _split(chosen["without"]) or (),
-        "concepts": _split(chosen["concepts"]) or (),
-        "context": chosen["context"],
-    }
-
-
-# commands ------------------------------------------------------------------------------
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="stpe")
 def cli() -> None:
@@ -213,10 +91,10 @@ def cli() -> None:
 @cli.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Dataset folder.")
-@_engine_options
+@engine_options
 @click.option("--workers", type=int, help="Worker threads; by default one a core.")
-@_json_option
-@_common
+@json_option
+@common
 def process(
     sources: tuple[str, ...], out: Path, workers: int | None, as_json: bool, **chosen: Any
 ) -> int:
@@ -224,16 +102,14 @@ def process(
     from stpe.engine import Engine
 
     watcher = console.watcher(_err)
-    with Engine(chosen["profile"], _overrides(chosen["models"]), workers) as engine:
+    with Engine(chosen["profile"], overrides(chosen["models"]), workers) as engine:
         try:
-            result = engine.process(sources, out, progress=watcher, **_arguments(chosen))
+            result = engine.process(sources, out, progress=watcher, **arguments(chosen))
         finally:
             watcher.close()
     if as_json:
         _print_json(result)
     console.summary(_err, result)
-    for video in result.failed:
-        print(f"stpe: error: {video.uri}: {video.error}", file=sys.stderr)
     if not result.failed:
         return 0
     return 1 if len(result.failed) == len(result.videos) else 3
@@ -241,9 +117,9 @@ def process(
 
 @cli.command()
 @click.argument("source")
-@_engine_options
-@_json_option
-@_common
+@engine_options
+@json_option
+@common
 def plan(source: str, as_json: bool, **chosen: Any) -> None:
     """Show what `process` would run on SOURCE, and about what it would cost."""
     from stpe.engine import Engine
@@ -251,10 +127,10 @@ def plan(source: str, as_json: bool, **chosen: Any) -> None:
     from stpe.video.opening import open_source
 
     with (
-        Engine(chosen["profile"], _overrides(chosen["models"])) as engine,
+        Engine(chosen["profile"], overrides(chosen["models"])) as engine,
         open_source(source) as opened,
     ):
-        document = describe(engine.plan(**_arguments(chosen)), opened.info)
+        document = describe(engine.plan(**arguments(chosen)), opened.info)
         document["profile"] = engine.selection.profile
         document["profile_reason"] = engine.selection.reason
     if as_json:
@@ -264,10 +140,89 @@ def plan(source: str, as_json: bool, **chosen: Any) -> None:
 
 
 @cli.command()
+@click.option("--out", type=click.Path(path_type=Path), default="demo", show_default=True)
+@click.option("--video", help="Process this file instead of recording a game episode.")
+@click.option("--seconds", type=float, default=20.0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--profile", default="auto", show_default=True)
+@json_option
+@common
+def demo(
+    out: Path, video: str | None, seconds: float, seed: int, profile: str, as_json: bool
+) -> None:
+    """Record a game episode, process it, and show what came out."""
+    from stpe import demo as show
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    watcher = console.watcher(_err)
+    try:
+        report = show.run(out, video, seconds, seed, profile, progress=watcher, say=say)
+    finally:
+        watcher.close()
+    console.summary(_err, report.result)
+    if as_json:
+        _print_json(report)
+    else:
+        print("\n".join(report.lines()))
+
+
+@cli.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@json_option
+@common
+def inspect(dataset: Path, as_json: bool) -> int:
+    """Say what is inside a dataset; exit code 1 if it is not sound."""
+    from stpe.dataset import inspect as look
+    from stpe.dataset.reader import open_dataset
+    from stpe.dataset.report import report
+
+    inspection = look.inspect(open_dataset(dataset))
+    if as_json:
+        _print_json(inspection)
+    else:
+        _out.print(report(inspection))
+    return int(bool(inspection.problems))
+
+
+@cli.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("query", required=False)
+@click.option("--image", type=click.Path(path_type=Path), help="Look for what looks like this.")
+@click.option("--limit", type=int, default=10, show_default=True)
+@click.option("--profile", default="auto", show_default=True)
+@json_option
+@common
+def search(
+    dataset: Path, query: str | None, image: Path | None, limit: int, profile: str, as_json: bool
+) -> None:
+    """Find moments by text or by image."""
+    from stpe.dataset.reader import open_dataset
+    from stpe.engine import Engine
+    from stpe.search import search as find
+
+    opened = open_dataset(dataset)
+    role = "text_embedder" if image is None else "image_embedder"
+    # The model that made the dataset's embeddings, whatever the profile would choose today.
+    used = opened.arrow("artifacts", columns=["models"])["models"].to_pylist()
+    made_by = {m["role"]: m["model"] for models in used for m in models or ()}
+    chosen = {role: made_by[role]} if role in made_by else {}
+    with Engine(profile, chosen) as engine:
+        roles = {role: engine.role(role)} if role in engine.selection.models else {}
+        hits = find(opened, query, image=image, roles=roles, limit=limit)
+    if as_json:
+        _print_json(hits)
+        return
+    for hit in hits:
+        print(f"{hit.video_id} {hit.pts:9.3f} s  {hit.score:.3f}  {hit.caption or hit.because}")
+
+
+@cli.command()
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--format", "format_", required=True, help="parquet, coco, mot, video, rerun, ...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File or folder.")
-@_common
+@common
 def export(dataset: Path, format_: str, out: Path) -> None:
     """Write a dataset in another format."""
     from stpe.dataset.export import export as write
@@ -286,8 +241,8 @@ def simulate() -> None:
 @click.option("--seconds", type=float, default=20.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--scenario", default="deathmatch", show_default=True)
-@_json_option
-@_common
+@json_option
+@common
 def doom(out: Path, seconds: float, seed: int, scenario: str, as_json: bool) -> None:
     """Record a seeded game episode, headless."""
     from stpe.simulate.doom import record
@@ -309,8 +264,8 @@ _profile = click.option("--profile", help="Only this profile's models; `auto` fo
 
 @models.command("list")
 @_profile
-@_json_option
-@_common
+@json_option
+@common
 def list_(profile: str | None, as_json: bool) -> None:
     """List models: role, licence, size, and whether the weights are here."""
     from stpe.models.inventory import list_models
@@ -324,8 +279,8 @@ def list_(profile: str | None, as_json: bool) -> None:
 
 @models.command()
 @click.option("--profile", default="auto", show_default=True)
-@_json_option
-@_common
+@json_option
+@common
 def pull(profile: str, as_json: bool) -> int:
     """Fetch a profile's weights; exit code 3 if some cannot be had."""
     from stpe.models import inventory
@@ -350,8 +305,8 @@ def pull(profile: str, as_json: bool) -> int:
 
 @models.command()
 @_profile
-@_json_option
-@_common
+@json_option
+@common
 def verify(profile: str | None, as_json: bool) -> int:
     """Hash the weights on this machine again; exit code 1 if any is damaged."""
     from stpe.models import inventory

@@ -159,7 +159,7 @@ class Lines(Watcher):
 def outcome(report: VideoReport) -> str:
     """One line on how a source ended."""
     if report.status == "failed":
-        return f"{report.uri}: failed: {report.error}"
+        return f"stpe: error: {report.failure}"
     if report.status == "unchanged":
         return f"{report.uri}: nothing to do, the dataset has it already ({report.video_id})"
     warned = "".join(f"; {warning}" for warning in report.warnings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -220,6 +221,7 @@ class Engine:
         reports = []
         with DatasetWriter(out) as writer:
             for uri in map(str, sources):
+                begun = time.perf_counter()
                 try:
                     report = process_source(plan, uri, writer, self.role, watcher, self._workers)
                 except KeyboardInterrupt:
@@ -232,7 +234,8 @@ class Engine:
                     if alone:
                         raise
                     log.debug("%s failed", uri, exc_info=True)
-                    report = VideoReport(uri, None, "failed", _line(error))
+                    seconds = time.perf_counter() - begun
+                    report = VideoReport(uri, None, "failed", _line(error), seconds)
                 watcher.done(report)
                 reports.append(report)
         return Result(

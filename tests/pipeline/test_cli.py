@@ -38,14 +38,14 @@ def test_several_sources_one_bad(clips, tmp_path, capsys):
     assert code == 3
     result = json.loads(out)
     assert [v["status"] for v in result["videos"]] == ["done", "done", "failed"]
-    assert f"stpe: error: {clips[2]}: " in err
+    assert err.count(f"stpe: error: {clips[2]}") == 1
     assert result["absent"]["deep"]
     code, out, err = stpe(capsys, "process", *clips[:2], "--out", tmp_path / "ds")
     assert (code, out) == (0, "")
     assert err.count("nothing to do") == 2
     code, _, err = stpe(capsys, "process", clips[2], "--out", tmp_path / "other")
     assert code == 1
-    assert err.strip().splitlines()[-1].startswith("stpe: error: ")
+    assert err.count(f"stpe: error: {clips[2]}") == 1
 
 
 def test_the_summary_says_what_was_spent_and_what_is_absent(clips, tmp_path, capsys):

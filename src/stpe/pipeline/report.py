@@ -42,3 +42,9 @@ class VideoReport:
     rows: dict[str, int] = field(default_factory=dict)
     stages: tuple[StageReport, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def failure(self) -> str:
+        """The error with the source it is about."""
+        error = self.error or ""
+        return error if self.uri in error else f"{self.uri}: {error}"
