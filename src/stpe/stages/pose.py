@@ -16,6 +16,7 @@ COLUMNS = ("keypoints", "keypoints_confidence")
 # A detected person is already evidence, so a pose may be less sure of itself than one alone.
 _THRESHOLD = 0.2
 _OVERLAP = 0.3
+_TOGETHER = 6  # people that MoveNet tells apart in one image
 _AROUND = 0.25  # of the people's extent, looked at on each side of them
 
 
@@ -62,10 +63,19 @@ class Pose(Stage):
 def pose_of_boxes(model: PoseEstimator, image: ImageHW3, boxes_N4: F32) -> list[F32 | None]:
     """17x3 joints (pixels of `image`) for each box, or None where no pose fits it.
 
-    The model looks at the part of the image that holds the people, so that distant people are
-    enlarged, at no cost.
+    The model looks at groups of neighbours, at the part of the image that holds each: distant
+    people are enlarged, and a crowd is not cut off at the number of people the model can tell.
     """
-    left, top, right, bottom = _region(boxes_N4, image.shape[1], image.shape[0])
+    matched: list[F32 | None] = [None] * len(boxes_N4)
+    across = np.argsort(boxes_N4[:, 0] + boxes_N4[:, 2], kind="stable")
+    for group in np.array_split(across, math.ceil(len(boxes_N4) / _TOGETHER)):
+        for box, joints_173 in zip(group, _poses(model, image, boxes_N4[group]), strict=True):
+            matched[box] = joints_173
+    return matched
+
+
+def _poses(model: PoseEstimator, image: ImageHW3, boxes_N4: F32) -> list[F32 | None]:
+    left, top, right, bottom = _view(boxes_N4, image.shape[1], image.shape[0])
     part = np.ascontiguousarray(image[top:bottom, left:right])
     poses: Poses = model.estimate([part], _THRESHOLD)[0]
     joints = poses.keypoints_N173 + np.array([left, top, 0], np.float32)
@@ -79,17 +89,16 @@ def pose_of_boxes(model: PoseEstimator, image: ImageHW3, boxes_N4: F32) -> list[
     return matched
 
 
-def _region(boxes_N4: F32, width: int, height: int) -> tuple[int, int, int, int]:
+def _view(boxes_N4: F32, width: int, height: int) -> tuple[int, int, int, int]:
+    """The part of the image that holds the boxes, in the image's own aspect ratio: then the model
+    is compiled for one input size a video."""
+    frame = np.array([width, height])
     low, high = boxes_N4[:, :2].min(axis=0), boxes_N4[:, 2:].max(axis=0)
-    margin = (high - low) * _AROUND
-    left, top = (max(0, math.floor(v)) for v in low - margin)
-    right, bottom = (math.ceil(v) for v in high + margin)
-    return (
-        min(left, width - 1),
-        min(top, height - 1),
-        max(left + 1, min(right, width)),
-        max(top + 1, min(bottom, height)),
-    )
+    share = min(1.0, float(((high - low) * (1 + 2 * _AROUND) / frame).max()))
+    size = np.maximum(1, np.rint(frame * share))
+    start = np.clip(np.rint((low + high - size) / 2), 0, frame - size)
+    left, top = (int(v) for v in start)
+    return left, top, left + int(size[0]), top + int(size[1])
 
 
 def _iou(a_N4: F32, b_M4: F32) -> F32:
