@@ -97,6 +97,13 @@ class Rows:
                 f"was opened (open it again) or is damaged ({error})"
             ) from error
 
+    def newest(self, table: str) -> int | None:
+        """The newest version on disk, pinned or not; None if the table cannot be opened."""
+        try:
+            return int(lance.dataset(str(table_path(self.root, table))).version)
+        except (OSError, ValueError):
+            return None
+
     def spans(self, table: str) -> dict[str, tuple[int, int]]:
         """(first row, number of rows) of each video in a table; a video's rows are consecutive."""
         if table not in self._spans:

@@ -1,1 +1,6 @@
-"""Finding moments in a dataset by text or image."""
+"""Search over a dataset's signals by text or by image."""
+
+from stpe.search.moments import Hit
+from stpe.search.search import Search, read_image, search
+
+__all__ = ["Hit", "Search", "read_image", "search"]
