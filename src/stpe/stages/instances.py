@@ -104,20 +104,22 @@ def distinct(instances: Sequence[Instance], kept: Sequence[Instance] = ()) -> li
     """`instances`, best first, without those that repeat, or are part of, another or one of `kept`.
 
     Between a part and a whole nearly as good, the whole stays; a whole that is clearly worse than
-    a part of it is taken for a chance group. All must have masks.
+    a part of it, or holds two others, is taken for a group. All must have masks.
     """
-    named = [(k, _sampled(k.mask_HW)) for k in kept if k.mask_HW is not None]
+    named = [_sampled(k.mask_HW) for k in kept if k.mask_HW is not None]
     chosen: list[tuple[Instance, MaskHW]] = []
     for instance in sorted(instances, key=lambda i: -i.confidence):
         mask = _sampled(instance.mask_HW)
-        parts = [pair for pair in chosen if _inside(pair[1], mask)]
-        if any(_same(mask, m) or _inside(mask, m) for _, m in named):
+        seen = [*named, *(m for _, m in chosen)]
+        if any(_same(mask, m) or _inside(mask, m) for m in seen):
             continue
-        if parts and instance.confidence < WHOLE * max(p.confidence for p, _ in parts):
+        parts = [part for part, m in chosen if _inside(m, mask)]
+        if sum(_inside(m, mask) for m in seen) > 1:
             continue
-        rest = [pair for pair in chosen if not any(pair is p for p in parts)]
-        if not any(_same(mask, m) or _inside(mask, m) for _, m in rest):
-            chosen = [*rest, (instance, mask)]
+        if any(instance.confidence < WHOLE * part.confidence for part in parts):
+            continue
+        chosen = [c for c in chosen if not any(c[0] is part for part in parts)]
+        chosen.append((instance, mask))
     return [instance for instance, _ in chosen]
 
 
