@@ -13,7 +13,7 @@ from stpe.dataset.export import export
 from stpe.dataset.reader import Dataset, open_dataset
 from stpe.dataset.writer import DatasetWriter
 from stpe.engine import Engine, Result
-from stpe.errors import MissingExtraError, SourceError, UsageError
+from stpe.errors import MissingExtraError, UsageError
 from stpe.pipeline.progress import Progress
 from stpe.simulate.doom import Recording, record
 
@@ -37,7 +37,7 @@ class DemoReport:
     """
 
     dataset: Path
-    video: Path
+    video: str
     recording: Path | None
     files: dict[str, Path]
     skipped: dict[str, str]
@@ -78,7 +78,7 @@ def run(
 
     Args:
         out: dataset folder, made if missing.
-        video: a file to process instead of recording an episode of `seconds` with `seed`.
+        video: a file or other source to process instead of recording an episode.
         seconds, seed: see `stpe.simulate.doom.record`.
         profile: see `Engine`.
         progress: told what happens while processing.
@@ -95,11 +95,7 @@ def run(
         begun = time.monotonic()
         recording = _recorded(folder, seconds, seed, say)
         took["recording"] = time.monotonic() - begun
-        source = recording.video
-    else:
-        source = Path(video)
-        if not source.exists():
-            raise SourceError(f"there is no file {source}: check --video")
+    source = str(video) if recording is None else str(recording.video)
     begun = time.monotonic()
     say(f"processing {source}")
     with Engine(profile) as engine:
