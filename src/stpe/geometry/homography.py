@@ -94,7 +94,7 @@ def _spread(field: FlowField) -> F64:
     h, w = field.shape
     grid = field.weight_N.reshape(h, w).astype(np.float32)
     around = cv2.blur(grid, (9, 9), borderType=cv2.BORDER_REFLECT)
-    return np.asarray(grid / np.sqrt(around + 0.05), np.float64).reshape(-1)
+    return np.asarray(grid / (around + 0.1), np.float64).reshape(-1)
 
 
 def _normaliser(size: tuple[int, int]) -> F64:
