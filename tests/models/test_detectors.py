@@ -142,6 +142,13 @@ def test_input_sizes_follow_the_aspect_within_the_budget():
         assert (columns > rows) == (width > height)
 
 
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    weights = tmp_path / "other.weights"
+    weights.write_bytes(b"no weights")
+    with pytest.raises(ModelError, match="not a darknet weights file"):
+        darknet.build([("net", {})], weights)
+
+
 @pytest.mark.parametrize("extra", [-1, 1])
 def test_weights_of_another_network_are_refused(tmp_path, extra):
     weights = tmp_path / "other.weights"

@@ -135,7 +135,14 @@ def load(model: Model, progress: Progress = silent) -> Any:
         raise ModelError(f"{model.id} cannot be used: {obstacle}")
     files = fetch(model, progress)
     backend = importlib.import_module(f"stpe.models.backends.{model.backend}.{model.module}")
-    return backend.load(files, model.options)
+    try:
+        return backend.load(files, model.options)
+    except (LookupError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ModelError(
+            f"{model.id}: its files are not what this backend reads ({what}); "
+            "`stpe models verify` checks those of the catalog"
+        ) from error
 
 
 def why_not(model: Model) -> str | None:

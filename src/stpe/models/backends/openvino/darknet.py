@@ -129,7 +129,9 @@ class _Weights:
     def __init__(self, path: Path) -> None:
         self._name = path.name
         raw = path.read_bytes()
-        major, minor = np.frombuffer(raw, np.int32, 2)
+        if len(raw) < 20 or len(raw) % 4:
+            raise ModelError(f"{path.name} is not a darknet weights file")
+        major, minor = (int(n) for n in np.frombuffer(raw, np.int32, 2))
         header = 20 if major * 10 + minor >= 2 else 16
         self._data = np.frombuffer(raw, np.float32, offset=header)
         self._at = 0
