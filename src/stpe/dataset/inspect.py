@@ -116,7 +116,7 @@ def _tables(dataset: Dataset, problems: list[str]) -> tuple[dict[str, int], dict
                     if nulls < counts[table]:
                         shares[known.name] = 1 - nulls / counts[table]
         except DatasetError as error:
-            counts.setdefault(table, 0)
+            counts[table] = 0
             problems.append(str(error))
     return counts, shares
 
