@@ -112,18 +112,10 @@ class ContainerSource(Source):
         times = DecodeTimes()
         damaged = 0
         concealed = 0
-        packets = container.demux(stream)
-        while True:
+        for packet in _packets(container, stream, problems):
+            times.fed(None if packet is None else packet.dts)
             try:
-                packet = next(packets, None)
-            except FFmpegError as error:
-                problems.append(f"the file breaks off: {_reason(error)}")
-                packet = None
-            if packet is None:
-                break
-            times.fed(packet.dts)
-            try:
-                frames = packet.decode()
+                frames = stream.decode(packet)
             except FFmpegError:
                 damaged += 1
                 times.lost()
@@ -156,6 +148,25 @@ def open_container(path: Path, limits: Limits) -> Any:
         raise SourceError(
             f"not a video that can be read ({_reason(error)}); check the file or re-encode it"
         ) from None
+
+
+def _packets(container: Any, stream: Any, problems: list[str]) -> Iterator[Any]:
+    """Packets of the stream; at the end an empty one or None, which empties the decoder."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except IndexError:
+            # PyAV's way out of a file in which a further stream turns up late.
+            yield None
+            return
+        except FFmpegError as error:
+            problems.append(f"the file breaks off: {_reason(error)}")
+            yield None
+            return
+        yield packet
 
 
 def video_stream(container: Any) -> Any:
