@@ -82,7 +82,21 @@ class Session:
         shapes = tuple((name, tuple(a.shape)) for name, a in sorted(named.items()))
         pool = self._pools.get(shapes)
         if pool is None:
-            pool = self._compile(shapes)
+            with self._lock:
+                pool = self._pools.get(shapes)
+                if pool is None:
+                    pool = self._compile(shapes)
+                    # The runtime finishes its graph in the first inference. Two threads in that
+                    # at once wait for each other for ever, one for the graph with Python's lock
+                    # in hand, the other the reverse; so the first inference runs alone.
+                    outputs = self._infer(pool, named)
+                    self._pools[shapes] = pool
+                    return outputs
+        return self._infer(pool, named)
+
+    def _infer(
+        self, pool: queue.LifoQueue[ov.InferRequest], named: Mapping[str, NDArray[Any]]
+    ) -> list[NDArray[Any]]:
         request = pool.get()
         try:
             request.infer(dict(named), share_inputs=True)
@@ -93,25 +107,21 @@ class Session:
             pool.put(request)
 
     def _compile(self, shapes: tuple[Any, ...]) -> queue.LifoQueue[ov.InferRequest]:
-        with self._lock:
-            if shapes in self._pools:
-                return self._pools[shapes]
-            model = self._model.clone()
-            model.reshape({name: ov.PartialShape(list(shape)) for name, shape in shapes})
-            compiled = self._core.compile_model(
-                model,
-                "CPU",
-                {
-                    "NUM_STREAMS": str(self._streams),
-                    "INFERENCE_NUM_THREADS": str(self._streams),
-                    "INFERENCE_PRECISION_HINT": self.precision,
-                },
-            )
-            pool: queue.LifoQueue[ov.InferRequest] = queue.LifoQueue()
-            for _ in range(self._streams):
-                pool.put(compiled.create_infer_request())
-            self._pools[shapes] = pool
-            return pool
+        model = self._model.clone()
+        model.reshape({name: ov.PartialShape(list(shape)) for name, shape in shapes})
+        compiled = self._core.compile_model(
+            model,
+            "CPU",
+            {
+                "NUM_STREAMS": str(self._streams),
+                "INFERENCE_NUM_THREADS": str(self._streams),
+                "INFERENCE_PRECISION_HINT": self.precision,
+            },
+        )
+        pool: queue.LifoQueue[ov.InferRequest] = queue.LifoQueue()
+        for _ in range(self._streams):
+            pool.put(compiled.create_infer_request())
+        return pool
 
     def close(self) -> None:
         """Free compiled graphs."""
