@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from stpe.dataset.layout import table_schema
 from stpe.dataset.reader import Dataset
 
+#: Row groups of some megabytes, so that a few frames of dense features can be read alone.
+_GROUP_BYTES = 8 << 20
 _FILE = pa.field("file_name", pa.string(), metadata={"doc": "The video, from this folder"})
 
 
@@ -52,12 +54,16 @@ def _write_table(dataset: Dataset, table: str, files: dict[str, str], path: Path
                     names = pa.array([files[video_id]] * part.num_rows)
                     part = part.append_column(_FILE, names)
                 held.append(part.cast(schema))
-                # Row groups of some megabytes: a few frames of dense features can be read alone.
-                if sum(t.nbytes for t in held) > 8 << 20:
-                    writer.write_table(pa.concat_tables(held))
+                if sum(t.nbytes for t in held) > _GROUP_BYTES:
+                    _write_groups(writer, pa.concat_tables(held))
                     held.clear()
         if held:
-            writer.write_table(pa.concat_tables(held))
+            _write_groups(writer, pa.concat_tables(held))
+
+
+def _write_groups(writer: pq.ParquetWriter, rows: pa.Table) -> None:
+    each = max(1, rows.nbytes // max(rows.num_rows, 1))
+    writer.write_table(rows, row_group_size=max(1, _GROUP_BYTES // each))
 
 
 def _card(tables: list[str]) -> str:
