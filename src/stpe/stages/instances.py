@@ -54,8 +54,9 @@ class Evidence:
         """How far the mask differs from its immediate surroundings, 0..1.
 
         A noisy-or of feature contrast (cosine distance of mean features), saliency contrast and,
-        at half weight, contrast of independent motion; times the share of the image's border it
-        leaves free, squared, since what runs along the border is mostly background.
+        at half weight, contrast of independent motion; times the share of its own outline
+        that is not the image's border, and the share of that border it leaves free, squared, since
+        what runs along the border is mostly background. The mask must not be empty.
         """
         doubt = 1.0
         if self.dense_hwC is not None:
@@ -71,7 +72,10 @@ class Evidence:
         height, width = mask_HW.shape
         edge = sum(int(side.sum()) for side in (mask_HW[0], mask_HW[-1]))
         edge += sum(int(side.sum()) for side in (mask_HW[:, 0], mask_HW[:, -1]))
-        return float((1 - doubt) * max(0.0, 1 - edge / (2 * (height + width))) ** 2)
+        x0, y0, x1, y1 = tight_box(mask_HW)
+        outline = 2 * float(x1 - x0 + y1 - y0)
+        cut = min(1.0, edge / outline)
+        return float((1 - doubt) * (1 - cut) * max(0.0, 1 - edge / (2 * (height + width))) ** 2)
 
     def embedding(self, instance: Instance, height: int, width: int) -> F32 | None:
         """Dense features pooled inside the mask (or the box), unit L2."""
@@ -104,7 +108,8 @@ def distinct(instances: Sequence[Instance], kept: Sequence[Instance] = ()) -> li
     """`instances`, best first, without those that repeat, or are part of, another or one of `kept`.
 
     Between a part and a whole nearly as good, the whole stays; a whole that is clearly worse than
-    a part of it, or holds two others, is taken for a group. All must have masks.
+    a part of it, holds two of `kept`, or holds two others without joining them, is taken for a
+    group. All must have masks.
     """
     named = [_sampled(k.mask_HW) for k in kept if k.mask_HW is not None]
     chosen: list[tuple[Instance, MaskHW]] = []
@@ -114,7 +119,8 @@ def distinct(instances: Sequence[Instance], kept: Sequence[Instance] = ()) -> li
         if any(_same(mask, m) or _inside(mask, m) for m in seen):
             continue
         parts = [part for part, m in chosen if _inside(m, mask)]
-        if sum(_inside(m, mask) for m in seen) > 1:
+        holds = sum(_inside(m, mask) for m in named)
+        if holds > 1 or (holds + len(parts) > 1 and not _in_one_piece(mask)):
             continue
         if any(instance.confidence < WHOLE * part.confidence for part in parts):
             continue
@@ -126,6 +132,12 @@ def distinct(instances: Sequence[Instance], kept: Sequence[Instance] = ()) -> li
 def _same(a_HW: MaskHW, b_HW: MaskHW) -> bool:
     shared = (a_HW & b_HW).sum()
     return bool(shared > SAME_OBJECT * (a_HW.sum() + b_HW.sum() - shared))
+
+
+def _in_one_piece(mask_HW: MaskHW) -> bool:
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask_HW.astype(np.uint8))
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return bool(count > 1 and areas.max() > 0.9 * areas.sum())
 
 
 def _inside(part_HW: MaskHW, whole_HW: MaskHW) -> bool:
