@@ -227,6 +227,29 @@ def test_nothing_is_said_of_what_was_not_measured():
     assert levels(none["frames"].to_pylist()[0])[0] == "No object was found."
 
 
+def test_things_that_no_name_tells_apart_are_told_together():
+    boxes = [(600, 280, 620, 320), (570, 280, 590, 320), (300, 200, 340, 300)]
+    objects = [
+        {
+            "frame_index": 0,
+            "object_id": i,
+            "pts": 0.0,
+            "label": "person",
+            "confidence": 0.9,
+            "box_xyxy": [float(x) for x in box],
+            "area_px": 800.0,
+        }
+        for i, box in enumerate(boxes)
+    ]
+    relations = run(Relations, objects=objects)["relations"].to_pylist()
+    frames = [{"frame_index": 0, "pts": 0.0}]
+    out = run(Captions, frames=frames, objects=objects, relations=relations)
+    assert out["frames"]["caption_detailed"][0].as_py() == (
+        "Three people are in view. Two people on the right cannot be told apart; the largest "
+        "fills under 1 % of the frame. The person in the centre fills under 1 % of the frame."
+    )
+
+
 def test_unaligned_state_is_not_told_and_estimated_is_marked():
     record = json.dumps({"humanoid_state": "Jumping", "hrp": {"speed": 16.0}, "inputs": ["Space"]})
     frames = [

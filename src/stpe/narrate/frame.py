@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stpe.narrate import phrases, setting
-from stpe.narrate.facts import Clause, FrameFacts
+from stpe.narrate.facts import Clause, FrameFacts, Thing
 from stpe.narrate.words import sentence, several
 
 _IN_FULL = 6
@@ -67,7 +67,12 @@ def _each_thing(facts: FrameFacts) -> list[Clause | None]:
     if not things:
         return [phrases.who(facts, places=True)]
     found: list[Clause | None] = [phrases.who(facts, places=False)]
-    found += [phrases.portrait(t, facts) for t in things[:_IN_FULL]]
+    by_name: dict[str, list[Thing]] = {}
+    for thing in things[:_IN_FULL]:
+        by_name.setdefault(phrases.name(thing, facts), []).append(thing)
+    for alike in by_name.values():
+        alone = len(alike) == 1
+        found.append(phrases.portrait(alike[0], facts) if alone else phrases.crowd(alike, facts))
     moving = [t for t in things[:_IN_FULL] if t.moving]
     if moving:
         text = "speeds are those in the picture with camera motion taken out"

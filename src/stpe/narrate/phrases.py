@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -155,9 +156,22 @@ def portrait(thing: Thing, facts: FrameFacts) -> Clause:
     return Clause(text, [facts.object_row(thing)])
 
 
+def crowd(things: Sequence[Thing], facts: FrameFacts) -> Clause:
+    """Things without identity that share label and place, which no name tells apart."""
+    sure = max(t.confidence for t in things)
+    phrase = hedged(several(len(things), things[0].label), sure)
+    where = place(things[0].box, *facts.size)
+    largest = percent(max(t.share for t in things))
+    text = f"{phrase} {where} cannot be told apart; the largest fills {largest} of the frame"
+    return Clause(text, [facts.object_row(t) for t in things])
+
+
 def relations(facts: FrameFacts, most: int, among: int) -> list[Clause]:
-    """The most telling relations among the first things: one a pair, one movement a subject."""
-    things = {t.object_id: t for t in (facts.things or ())[:among]}
+    """The most telling relations among the first things, as far as names tell them apart: one
+    a pair, and one movement a subject."""
+    told_of = (facts.things or ())[:among]
+    names = Counter(name(t, facts) for t in facts.things or ())
+    things = {t.object_id: t for t in told_of if names[name(t, facts)] == 1}
     order = list(_RELATIONS)
     ranked = sorted(
         (

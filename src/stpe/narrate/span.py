@@ -37,6 +37,7 @@ _KINDS = {
     "camera_starts": ("start of camera motion", "starts of camera motion"),
     "camera_stops": ("stop of the camera", "stops of the camera"),
 }
+_SURE_LABEL = 0.6
 _CAMERA_LEAST_SHARE = 0.15
 
 
@@ -47,6 +48,7 @@ class Span:
     Attributes:
         frames: how many. seconds_each: what one frame stands for.
         peak: label to the most instances in one frame, and the best confidence.
+        seen: label to the number of frames it was seen in.
         movers: label to identities that moved.
         camera_s: camera word to seconds. activities: (who, what it does, seconds) in order.
         classes: clip number to its best class. events: rows, in order.
@@ -56,6 +58,7 @@ class Span:
     frames: int = 0
     looked: bool = False
     peak: dict[str, tuple[int, float]] = field(default_factory=dict)
+    seen: Counter[str] = field(default_factory=Counter)
     movers: dict[str, set[int]] = field(default_factory=dict)
     camera_s: dict[str, float] = field(default_factory=dict)
     activities: list[tuple[str, str, float]] = field(default_factory=list)
@@ -74,6 +77,7 @@ class Span:
                 self.movers.setdefault(thing.label, set()).add(thing.track_id)
         for label, (count, best) in counts.items():
             most, surest = self.peak.get(label, (0, 0.0))
+            self.seen[label] += 1
             self.peak[label] = (max(count, most), max(best, surest))
         if facts.camera is not None and moves(facts.camera) is not None:
             self.camera_s[facts.camera] = self.camera_s.get(facts.camera, 0.0) + self.seconds_each
@@ -89,11 +93,16 @@ class Span:
 
 
 def who(span: Span) -> str | None:
-    """`up to two people and a dog are in view`."""
+    """`up to two people and a dog are in view`. A class met in one frame alone, and not surely,
+    is no more than a slip of the detector and is left out."""
     if not span.looked:
         return None
-    named = {label: v for label, v in span.peak.items() if label != UNNAMED}
-    shown = named or span.peak
+    named = {
+        label: (count, best)
+        for label, (count, best) in span.peak.items()
+        if label != UNNAMED and (span.seen[label] > 1 or best >= _SURE_LABEL)
+    }
+    shown = named or {k: v for k, v in span.peak.items() if k == UNNAMED} or span.peak
     if not shown:
         return "no object was found"
     ranked = sorted(shown.items(), key=lambda item: (-item[1][1], -item[1][0], item[0]))
