@@ -1,0 +1,232 @@
+"""Tracks of synthetic boxes that follow a synthetic flow, across chunks, gaps, crossings, cuts."""
+
+import numpy as np
+import pyarrow as pa
+
+from stpe.geometry.intrinsics import intrinsics
+from stpe.geometry.rotation import matrix_of
+from stpe.signals import schema
+from stpe.stages.camera import Camera
+from stpe.stages.frame_camera import FrameCamera
+from stpe.stages.object_motion import ObjectMotion
+from stpe.stages.stage import Request, Span, Window
+from stpe.stages.tracklets import Tracklets
+from stpe.stages.tracks import Tracks
+from stpe.video.frame import SourceInfo
+
+WIDTH, HEIGHT, H, W = 640, 480, 45, 60
+SOURCE = SourceInfo("x", "file", "0" * 64, WIDTH, HEIGHT, 10.0, None, None)
+FLOW = ["previous_frame_index", "interval_s", "flow", "flow_shape", "flow_confidence"]
+
+
+def motion_rows(frames, shift_at, fps=10.0):
+    """Motion rows up to each frame but the first; shift_at(frame, xy) gives flow at points."""
+    x, y = (np.arange(W) + 0.5) * WIDTH / W, (np.arange(H) + 0.5) * HEIGHT / H
+    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    rows = [
+        {
+            "frame_index": f,
+            "pts": f / fps,
+            "previous_frame_index": f - 1,
+            "interval_s": 1 / fps,
+            "flow": shift_at(f - 1, points).astype(np.float16).ravel(),
+            "flow_shape": [H, W, 2],
+            "flow_confidence": np.ones(H * W, np.float16),
+        }
+        for f in frames
+        if f > 0
+    ]
+    return pa.Table.from_pylist(rows, schema("motion", FLOW))
+
+
+def objects_rows(boxes, fps=10.0):
+    """boxes: (frame, x, y, w, h, score, label, embedding)."""
+    rows, seen = [], {}
+    for frame, x, y, w, h, score, label, embedding in boxes:
+        seen[frame] = seen.get(frame, -1) + 1
+        rows.append(
+            {
+                "frame_index": frame,
+                "object_id": seen[frame],
+                "pts": frame / fps,
+                "label": label,
+                "confidence": score,
+                "box_xyxy": [x, y, x + w, y + h],
+                "area_px": w * h,
+                "embedding": embedding,
+            }
+        )
+    columns = ["pts", "label", "confidence", "box_xyxy", "area_px", "embedding"]
+    return pa.Table.from_pylist(rows, schema("objects", columns))
+
+
+def track(objects, frames, motion=None, shots=None, chunk=None, fps=10.0):
+    """track_id by (frame, object) and the tracks table, run in chunks of that many frames."""
+    frames = list(frames)
+    table = {"frame_index": pa.array(frames, pa.int64()), "pts": [f / fps for f in frames]}
+    if shots:
+        table["shot_id"] = pa.array([shots[f] for f in frames], pa.int32())
+    table = pa.table(table)
+    state, parts, size = None, [], chunk or len(frames)
+    for start in range(0, len(frames), size):
+        low = frames[start]
+        high = frames[start + size] if start + size < len(frames) else 10**9
+        rows = {"frames": table.slice(start, size), "objects": _between(objects, low, high)}
+        if motion is not None:
+            rows["motion"] = _between(motion, low, high)
+        window = Window(SOURCE, Span(0, 0, 1e9), rows=rows, state=state)
+        out = Tracklets({}, Request()).process(window)
+        state = out.state
+        parts.append(out.tables["objects"])
+    made = pa.concat_tables(parts)
+    for name in ("tracklet_id", "tracklet_confidence"):
+        objects = objects.append_column(name, made[name])
+    out = Tracks({}, Request()).process(Window(SOURCE, Span(0, 0, 1e9), rows={"objects": objects}))
+    rows = out.tables["objects"].to_pylist()
+    ids = {(r["frame_index"], r["object_id"]): r["track_id"] for r in rows}
+    return ids, out.tables["tracks"].to_pylist()
+
+
+def _between(table, low, high):
+    index = table["frame_index"].to_numpy()
+    return table.filter(pa.array((index >= low) & (index < high)))
+
+
+def unit(seed):
+    vector = np.random.default_rng(seed).normal(size=16)
+    return vector / np.linalg.norm(vector)
+
+
+def crossing(frames, gap=()):
+    """Two people who walk through each other; one is unseen during the gap."""
+    rng = np.random.default_rng(3)
+    boxes = []
+    for f in frames:
+        jitter = rng.normal(0, 1.0, 4)
+        boxes.append((f, 60 + 9 * f + jitter[0], 200 + jitter[1], 40, 100, 0.9, "person", unit(1)))
+        if f not in gap:
+            second = (500 - 8 * f + jitter[2], 205 + jitter[3], 42, 104)
+            boxes.append((f, *second, 0.85, "person", unit(2)))
+    return boxes
+
+
+def test_crossing_with_a_gap_keeps_both_identities_in_any_chunking():
+    frames = range(50)
+    objects = objects_rows(crossing(frames, gap=range(24, 32)))
+    whole = track(objects, frames)
+    assert track(objects, frames, chunk=7) == whole
+    ids, tracks = whole
+    assert len(tracks) == 2
+    assert {ids[f, 0] for f in frames} == {1}
+    assert {ids[f, 1] for f in frames if (f, 1) in ids} == {2}
+    assert [t["n_frames"] for t in tracks] == [50, 42]
+    assert abs(np.linalg.norm(tracks[0]["embedding"]) - 1) < 1e-5
+
+
+def test_two_frames_a_second_follow_the_flow():
+    def shift(frame, points):
+        inside = (np.abs(points - [100 + 20 * frame, 250]) < [24, 50]).all(axis=1)
+        return np.where(inside[:, None], [20.0, 0.0], 0.0)
+
+    frames = range(0, 26, 5)
+    boxes = [(f, 76 + 20 * f, 200, 48, 100, 0.9, "dog", None) for f in frames]
+    motion = motion_rows(range(26), shift)
+    objects = objects_rows(boxes)
+    ids, tracks = track(objects, frames, motion)
+    assert set(ids.values()) == {1}
+    assert track(objects, frames, motion, chunk=2) == (ids, tracks)
+
+
+def test_nothing_continues_over_a_cut_and_weak_tracks_are_dropped():
+    boxes = [(f, 100, 100, 60, 60, 0.9, "cat", unit(1)) for f in range(12)]
+    boxes += [(f, 400, 100, 60, 60, 0.71 if f == 0 else 0.5, "cat", unit(2)) for f in range(12)]
+    boxes += [(5, 300, 300, 60, 60, 0.95, "cat", unit(3))]
+    objects = objects_rows(sorted(boxes, key=lambda b: b[0]))
+    shots = {f: int(f >= 6) for f in range(12)}
+    ids, tracks = track(objects, range(12), shots=shots)
+    assert [ids[f, 0] for f in range(12)] == [1] * 6 + [2] * 6
+    assert {i for key, i in ids.items() if key[1] > 0} == {None}
+    assert [(t["first_frame"], t["last_frame"]) for t in tracks] == [(0, 5), (6, 11)]
+
+
+def pan_and_square(frame, points):
+    """A camera panning right by 0.9 degrees, and a square that moves by itself."""
+    camera = intrinsics("", WIDTH, HEIGHT)
+    rays = np.c_[camera.rays(points), np.ones(len(points))] @ matrix_of(np.radians([0, 0.9, 0]))
+    pan = rays[:, :2] / rays[:, 2:] * camera.fx + [camera.cx, camera.cy] - points
+    inside = (np.abs(points - [300, 240]) < 60).all(axis=1)
+    return np.where(inside[:, None], [6.0, 2.0], pan)
+
+
+def with_camera(motion, transitions=None, state=None):
+    rows = {"motion": motion}
+    if transitions is not None:
+        rows["transitions"] = transitions
+    out = Camera({}, Request()).process(Window(SOURCE, Span(0, 0, 1e9), rows=rows, state=state))
+    for name in out.tables["motion"].column_names[2:]:
+        motion = motion.append_column(name, out.tables["motion"][name])
+    return motion, out.state
+
+
+def test_motion_of_objects_is_split_and_sums():
+    motion, _ = with_camera(motion_rows(range(3), pan_and_square))
+    objects = objects_rows(
+        [(1, 245, 185, 110, 110, 0.9, "a", None), (1, 450, 60, 90, 90, 0.9, "b", None)]
+    )
+    rows = {"motion": motion, "objects": objects}
+    out = ObjectMotion({}, Request()).process(Window(SOURCE, Span(0, 0, 1e9), rows=rows))
+    mover, still = out.tables["objects"].to_pylist()
+    assert mover["motion"] == "moving"
+    assert still["motion"] == "static"
+    assert min(mover["motion_confidence"], still["motion_confidence"]) > 0.8
+    np.testing.assert_allclose(mover["object_velocity_px_s"], [139, 20], atol=3)
+    np.testing.assert_allclose(mover["camera_velocity_px_s"], [-79, 0], atol=3)
+    for row in (mover, still):
+        parts = np.add(row["camera_velocity_px_s"], row["object_velocity_px_s"])
+        np.testing.assert_allclose(parts, row["velocity_px_s"], rtol=1e-4, atol=1e-3)
+
+
+def test_no_camera_across_a_cut_even_at_a_chunk_border():
+    frames = pa.table({"frame_index": [0, 1, 2, 3], "cut": [1.0, 0.0, 0.0, 0.9]})
+    motion = motion_rows(range(0, 3), pan_and_square)
+    first, state = with_camera(motion, frames)
+    assert first["camera_homography"].null_count == 0
+    late = motion_rows(range(4, 6), pan_and_square)
+    second, _ = with_camera(late, None, state)
+    assert [r is None for r in second["camera_homography"].to_pylist()] == [True, False]
+
+
+def test_frames_compose_what_lies_between_in_any_chunking():
+    motion, _ = with_camera(motion_rows(range(21), pan_and_square))
+    frames = pa.table({"frame_index": pa.array([0, 5, 10, 15, 20]), "pts": [0, 0.5, 1, 1.5, 2.0]})
+
+    def run(size):
+        state, parts = None, []
+        for start in range(0, 5, size):
+            high = frames["frame_index"][start + size].as_py() if start + size < 5 else 99
+            low = frames["frame_index"][start].as_py()
+            rows = {"frames": frames.slice(start, size), "motion": _between(motion, low, high)}
+            window = Window(SOURCE, Span(0, 0, 1e9), rows=rows, state=state)
+            out = FrameCamera({}, Request()).process(window)
+            state = out.state
+            parts += out.tables["frames"].to_pylist()
+        return parts
+
+    whole = run(5)
+    assert run(2) == whole
+    assert whole[0]["camera_motion"] is None
+    assert {row["camera_motion"] for row in whole[1:]} == {"pan_right"}
+    matrix = np.array(whole[1]["camera_homography"]).reshape(3, 3)
+    centre = matrix @ [320, 240, 1]
+    np.testing.assert_allclose(centre[:2] / centre[2], [280.4, 240], atol=1)
+    np.testing.assert_allclose(whole[1]["camera_rotation_deg"], [0, 4.5, 0], atol=0.1)
+    assert whole[1]["camera_translation"] is None
+
+
+def test_a_still_camera_is_static():
+    motion, _ = with_camera(motion_rows(range(11), lambda f, p: np.zeros_like(p)))
+    frames = pa.table({"frame_index": pa.array([0, 5, 10]), "pts": [0, 0.5, 1.0]})
+    rows = {"frames": frames, "motion": motion}
+    out = FrameCamera({}, Request()).process(Window(SOURCE, Span(0, 0, 1e9), rows=rows))
+    labels = out.tables["frames"]["camera_motion"].to_pylist()
+    assert labels == [None, "static", "static"]
