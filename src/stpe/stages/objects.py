@@ -184,9 +184,10 @@ def _supported(instance: Instance, evidence: Evidence) -> bool:
 
 
 def _unnamed(mask: NDArray[np.bool_], quality: float, evidence: Evidence) -> Instance | None:
-    mask = tidy(mask)
-    if not SMALLEST_SHARE <= mask.mean() <= LARGEST_SHARE:
+    # Objectness is at most one, so quality and area alone rule many out.
+    if quality < UNNAMED or not SMALLEST_SHARE <= mask.mean() <= LARGEST_SHARE:
         return None
+    mask = tidy(mask)
     confidence = quality * evidence.objectness(mask)
     return Instance("object", confidence, "automatic", tight_box(mask), mask, quality)
 
