@@ -28,6 +28,24 @@ def watcher(console: Console) -> Watcher:
     return Live(console) if console.is_terminal else Lines(console)
 
 
+class _Downloads(Watcher):
+    """Says once of each download that it began."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._announced: set[str] = set()
+
+    def fetching(self, what: str, done: int, total: int | None) -> None:
+        """One line a download."""
+        with self._lock:
+            if what in self._announced:
+                return
+            self._announced.add(what)
+        size = "" if total is None else f" ({total / 1e6:.0f} MB)"
+        self._console.print(f"fetching {what}{size}", highlight=False, markup=False)
+
+
 class _Rate(ProgressColumn):
     """Seconds of video a second, and time left at that rate."""
 
@@ -39,13 +57,12 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:6.2f}x  {left}", style="cyan")
 
 
-class Live(Watcher):
+class Live(_Downloads):
     """A bar for each stage and one for the whole, with rate (video seconds a second) and time
     left."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._lock = threading.Lock()
+        super().__init__(console)
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
         self._whole = TaskID(0)
@@ -97,12 +114,11 @@ class Live(Watcher):
             progress.stop()
 
 
-class Lines(Watcher):
+class Lines(_Downloads):
     """A line every few seconds: share done, rate, time left, and the stages at work."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._lock = threading.Lock()
+        super().__init__(console)
         self._uri = ""
         self._duration_s: float | None = None
         self._shares: dict[str, float] = {}

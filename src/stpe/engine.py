@@ -118,7 +118,9 @@ class Engine:
         self.unload_models()
 
     def load_models(self) -> None:
-        """Load every model now; otherwise each is loaded when it is first needed."""
+        """Load every model now; otherwise each is loaded when it is first needed. A role whose
+        weights cannot be had moves to `selection.missing`."""
+        self._fetch(set(self.selection.models))
         for role in self.selection.models:
             self.role(role)
 
@@ -210,14 +212,14 @@ class Engine:
                 context=context,
             )
 
+        watcher = progress or Progress()
         plan = choose()
-        while not self._fetch({role for node in plan.nodes for role in node.roles}):
+        while not self._fetch({r for n in plan.nodes for r in n.roles}, watcher):
             plan = choose()
         alone = isinstance(source, (str, Path))
         sources = [source] if isinstance(source, (str, Path)) else list(source)
         if not sources:
             raise UsageError("no source was given")
-        watcher = progress or Progress()
         reports = []
         with DatasetWriter(out) as writer:
             for uri in map(str, sources):
@@ -248,14 +250,15 @@ class Engine:
 
     process_video = process
 
-    def _fetch(self, roles: set[str]) -> bool:
+    def _fetch(self, roles: set[str], watcher: Progress | None = None) -> bool:
         """Have the weights of these roles here. False if some cannot be had: they are missing from
         the selection afterwards, so that a new plan does without them."""
         fresh = roles - self._fetched
         if not fresh:
             return True
         chosen = {role: self.selection.models[role] for role in sorted(fresh)}
-        got = loader.prepare(replace(self.selection, models=chosen))
+        watch = (watcher or Progress()).fetching
+        got = loader.prepare(replace(self.selection, models=chosen), watch)
         self._fetched |= fresh
         left = {r: m for r, m in self.selection.models.items() if r in got.models or r not in fresh}
         whole = len(left) == len(self.selection.models)

@@ -16,7 +16,7 @@ from stpe.pipeline.artifacts import Artifact, ArtifactStore
 from stpe.pipeline.chunks import Chunk
 from stpe.pipeline.keys import Keyring
 from stpe.pipeline.plan import Node, Plan
-from stpe.pipeline.pool import Pool
+from stpe.pipeline.pool import Pool, Task
 from stpe.pipeline.progress import Progress
 from stpe.pipeline.reader import Reader
 from stpe.pipeline.tables import concat, conform, sort, within
@@ -25,6 +25,7 @@ from stpe.video.frame import Frame, SourceInfo
 
 #: Loads the model that plays a role.
 Models = Callable[[str], Any]
+_Queued = tuple[tuple[int, ...], Task]
 #: Whole-video work comes after every chunk.
 _LAST = 1 << 40
 
@@ -102,6 +103,8 @@ class Jobs:
         self._order = _ranks(plan)
         self._stages: dict[str, Stage] = {}
         self._stage_locks = {node.name: threading.Lock() for node in plan.nodes}
+        self._warm: set[str] = set()
+        self._held: dict[str, list[_Queued]] = {}
         self._running: dict[tuple[str, int | None], _Job] = {}
 
     def release(self, nodes: Sequence[Node], span: Span, chunk: Chunk | None) -> None:
@@ -149,11 +152,22 @@ class Jobs:
         job.outputs = [{} for _ in job.windows]
         if not job.windows:
             self._pool.submit((*job.priority, 0), lambda: self._pass_on(job))
-        elif stage.ordered:
-            self._pool.submit((*job.priority, 0), lambda: self._run(job, 0))
-        else:
-            for i in range(len(job.windows)):
-                self._pool.submit((*job.priority, i), partial(self._run, job, i))
+            return
+        parallel = 1 if stage.ordered else len(job.windows)
+        tasks: list[_Queued] = [
+            ((*job.priority, i), partial(self._run, job, i)) for i in range(parallel)
+        ]
+        name = job.node.name
+        if name in self._held:
+            self._held[name] += tasks
+            return
+        if name not in self._warm:
+            # A stage's first window loads and compiles its models. Another beside it would only
+            # hold a core waiting for that, so the rest are held back until it is through.
+            self._held[name] = tasks[1:]
+            del tasks[1:]
+        for priority, task in tasks:
+            self._pool.submit(priority, task)
 
     def _pass_on(self, job: _Job) -> None:
         if job.node.stage.ordered and job.place.number:
@@ -188,6 +202,9 @@ class Jobs:
             job.outputs[i] = tables
             job.left -= 1
             done = job.left == 0
+            self._warm.add(job.node.name)
+            for priority, task in self._held.pop(job.node.name, ()):
+                self._pool.submit(priority, task)
             if job.node.stage.ordered:
                 job.state = output.state
                 if not done:

@@ -11,6 +11,9 @@ from stpe.video.frame import SourceInfo
 class Progress:
     """Told what happens; every method may be called from any thread. Does nothing by itself."""
 
+    def fetching(self, what: str, done: int, total: int | None) -> None:
+        """Weights are being downloaded: bytes so far, and in all if that is known."""
+
     def source(self, info: SourceInfo, stages: Mapping[str, float]) -> None:
         """A source begins; `stages` in the plan's order, each with its expected share of work."""
 

@@ -34,8 +34,8 @@ class Sampling:
     long_side: int | None = 854
 
     def __post_init__(self) -> None:
-        if self.fps is not None and not (math.isfinite(self.fps) and 0.01 <= self.fps <= 1000):
-            raise UsageError(f"--fps is {self.fps}: give a rate from 0.01 to 1000, or `native`")
+        if self.fps is not None and not (math.isfinite(self.fps) and 0.05 <= self.fps <= 1000):
+            raise UsageError(f"--fps is {self.fps}: give a rate from 0.05 to 1000, or `native`")
         if self.size is not None and not all(16 <= side <= 16384 for side in self.size):
             raise UsageError("--resolution: each side must be from 16 to 16384 pixels")
         if self.long_side is not None and not 16 <= self.long_side <= 16384:
