@@ -60,7 +60,7 @@ def who(facts: FrameFacts, places: bool) -> Clause | None:
         parts.append(hedged(phrase, max(t.confidence for t in group)))
     if len(groups) > 4:
         rest = sum(len(group) for group in groups[4:])
-        parts.append(several(rest, "other thing"))
+        parts.append("another thing" if rest == 1 else f"{count_word(rest)} other things")
     if unnamed and (places or not named):
         told += unnamed
         parts.append(_unnamed(unnamed, facts.size, bool(named)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stpe.narrate.facts import Clause, FrameFacts
 from stpe.narrate.state import STILL
-from stpe.narrate.words import camera_does, hedged, listed, lower_first, moves, number, several
+from stpe.narrate.words import camera_does, count_word, hedged, listed, lower_first, moves, number
 
 SURE_CLASS = 0.5
 LEAST_CLASS = 0.2
@@ -95,7 +95,8 @@ def since(facts: FrameFacts, most: int, even_nothing: bool) -> Clause | None:
         hedged(lower_first(e["description"].rstrip(".")), e["confidence"]) for e in ranked[:most]
     ]
     if len(ranked) > most:
-        texts.append(several(len(ranked) - most, "other event"))
+        rest = len(ranked) - most
+        texts.append("another event" if rest == 1 else f"{count_word(rest)} other events")
     rows = [{"table": "events", "event_id": e["event_id"]} for e in ranked]
     return Clause(f"{when}: {'; '.join(texts)}", rows)
 

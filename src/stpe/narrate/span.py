@@ -112,7 +112,9 @@ def who(span: Span) -> str | None:
         phrase = several(count, noun)
         parts.append(hedged(f"up to {phrase}" if count > 1 else phrase, best))
     if len(ranked) > 4:
-        parts.append(several(len(ranked) - 4, "other kind of thing").replace("things", "thing"))
+        rest = len(ranked) - 4
+        kinds = "another kind" if rest == 1 else f"{count_word(rest)} more kinds"
+        parts.append(f"{kinds} of thing")
     single = len(parts) == 1 and shown[ranked[0][0]][0] == 1
     return f"{listed(parts)} {'is' if single else 'are'} in view"
 
@@ -222,7 +224,8 @@ def _told(span: Span) -> list[str]:
     left = len(span.events) - len(order)
     if left:
         verb = "is" if left == 1 else "are"
-        told.append(f"{several(left, 'other event')} {verb} not told here")
+        others = "another event" if left == 1 else f"{count_word(left)} other events"
+        told.append(f"{others} {verb} not told here")
     return told
 
 
