@@ -20,7 +20,7 @@ import click
 from rich.console import Console
 
 from stpe import __version__, console
-from stpe.errors import StpeError
+from stpe.errors import InterruptedRunError, StpeError
 from stpe.models.catalog import catalog
 from stpe.options import Settings, arguments, common, engine_options, json_option, overrides
 
@@ -30,7 +30,13 @@ _out = Console()
 
 def main() -> None:
     """Entry point of `stpe`."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if code == InterruptedRunError.exit_code:
+        # A worker may still be inside a model call, which an orderly exit would wait for or crash.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

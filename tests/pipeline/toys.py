@@ -1,7 +1,6 @@
 """Toy stages, a clip to run them on, and the real command line with them as its registry."""
 
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -254,4 +253,4 @@ if __name__ == "__main__":
     from stpe.stages import registry
 
     registry.STAGES = STAGES
-    sys.exit(cli.run(sys.argv[1:]))
+    cli.main()

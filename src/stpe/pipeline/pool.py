@@ -10,14 +10,15 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 Task = Callable[[], None]
 
-#: How long a stopped run waits for tasks that are inside a model call.
-_PATIENCE_S = 10.0
+#: How long a run stopped by Ctrl-C waits for tasks that are inside a model call.
+_PATIENCE_S = 2.0
 
 
 class Pool:
@@ -80,8 +81,10 @@ class Pool:
             self._tasks.clear()
             self._has_task.notify_all()
             self._has_write.notify_all()
+        deadline = time.monotonic() + _PATIENCE_S
         for thread in self._threads:
-            thread.join(_PATIENCE_S)
+            hurried = kind is not None and issubclass(kind, KeyboardInterrupt)
+            thread.join(max(0.0, deadline - time.monotonic()) if hurried else None)
 
     def _work(self, tasks: list[tuple[Any, int, Task]], available: threading.Condition) -> None:
         while True:
