@@ -24,33 +24,37 @@ class Settings(Environment):
 
     prefixes: ClassVar[tuple[str, ...]] = ("STPE_SERVE_",)
 
-    host: str = Field("127.0.0.1", alias="STPE_SERVE_HOST")
-    port: int = Field(8000, ge=0, le=65535, alias="STPE_SERVE_PORT")
-    api_key: SecretStr | None = Field(None, min_length=8, alias="STPE_API_KEY")
-    cors_origins: Words = Field((), alias="STPE_SERVE_CORS_ORIGINS")
-    profile: str = Field("auto", alias="STPE_SERVE_PROFILE")
-    models: Words = Field((), alias="STPE_SERVE_MODELS", description="role=id, with commas")
+    host: str = Field(default="127.0.0.1", alias="STPE_SERVE_HOST")
+    port: int = Field(default=8000, ge=0, le=65535, alias="STPE_SERVE_PORT")
+    api_key: SecretStr | None = Field(default=None, min_length=8, alias="STPE_API_KEY")
+    cors_origins: Words = Field(default=(), alias="STPE_SERVE_CORS_ORIGINS")
+    profile: str = Field(default="auto", alias="STPE_SERVE_PROFILE")
+    models: Words = Field(default=(), alias="STPE_SERVE_MODELS", description="role=id, with commas")
 
     media_roots: Annotated[tuple[Path, ...], BeforeValidator(_folders)] = Field(
-        (), alias="STPE_SERVE_MEDIA_ROOTS", description="folders of `video_path`, with colons"
+        default=(),
+        alias="STPE_SERVE_MEDIA_ROOTS",
+        description="folders of `video_path`, with colons",
     )
     fetch_networks: Words = Field(
-        (), alias="STPE_SERVE_FETCH_NETWORKS", description="private networks URLs may point to"
+        default=(),
+        alias="STPE_SERVE_FETCH_NETWORKS",
+        description="private networks URLs may point to",
     )
-    fetch_seconds: float = Field(120.0, gt=0, le=86400, alias="STPE_SERVE_FETCH_SECONDS")
+    fetch_seconds: float = Field(default=120.0, gt=0, le=86400, alias="STPE_SERVE_FETCH_SECONDS")
 
-    max_body_bytes: int = Field(256 * _MiB, ge=1024, alias="STPE_SERVE_MAX_BODY_BYTES")
-    max_video_bytes: int = Field(4096 * _MiB, ge=1024, alias="STPE_SERVE_MAX_VIDEO_BYTES")
-    max_pixels: int = Field(1 << 25, ge=1, alias="STPE_SERVE_MAX_PIXELS")
-    max_frames: int = Field(108_000, ge=1, alias="STPE_SERVE_MAX_FRAMES")
-    max_seconds: float = Field(3600.0, gt=0, alias="STPE_SERVE_MAX_SECONDS")
+    max_body_bytes: int = Field(default=256 * _MiB, ge=1024, alias="STPE_SERVE_MAX_BODY_BYTES")
+    max_video_bytes: int = Field(default=4096 * _MiB, ge=1024, alias="STPE_SERVE_MAX_VIDEO_BYTES")
+    max_pixels: int = Field(default=1 << 25, ge=1, alias="STPE_SERVE_MAX_PIXELS")
+    max_frames: int = Field(default=108_000, ge=1, alias="STPE_SERVE_MAX_FRAMES")
+    max_seconds: float = Field(default=3600.0, gt=0, alias="STPE_SERVE_MAX_SECONDS")
 
-    max_pending: int = Field(256, ge=1, alias="STPE_SERVE_MAX_PENDING")
-    memory_bytes: int = Field(2048 * _MiB, ge=_MiB, alias="STPE_SERVE_MEMORY_BYTES")
-    max_batch: int = Field(8, ge=1, le=256, alias="STPE_SERVE_MAX_BATCH")
-    batch_wait_ms: float = Field(2.0, ge=0, le=1000, alias="STPE_SERVE_BATCH_WAIT_MS")
-    model_wait_s: float = Field(60.0, ge=0, alias="STPE_SERVE_MODEL_WAIT_SECONDS")
-    idle_body_s: float = Field(30.0, gt=0, alias="STPE_SERVE_IDLE_BODY_SECONDS")
+    max_pending: int = Field(default=256, ge=1, alias="STPE_SERVE_MAX_PENDING")
+    memory_bytes: int = Field(default=2048 * _MiB, ge=_MiB, alias="STPE_SERVE_MEMORY_BYTES")
+    max_batch: int = Field(default=8, ge=1, le=256, alias="STPE_SERVE_MAX_BATCH")
+    batch_wait_ms: float = Field(default=2.0, ge=0, le=1000, alias="STPE_SERVE_BATCH_WAIT_MS")
+    model_wait_s: float = Field(default=60.0, ge=0, alias="STPE_SERVE_MODEL_WAIT_SECONDS")
+    idle_body_s: float = Field(default=30.0, gt=0, alias="STPE_SERVE_IDLE_BODY_SECONDS")
 
     @property
     def loopback(self) -> bool:

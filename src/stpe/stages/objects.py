@@ -136,11 +136,11 @@ class Objects(Stage):
             return []
         encoded = self._segmenter.encode(image)
         masks = self._segmenter.from_boxes(encoded, np.concatenate([boxes, unnamed]))
-        named = [_named(detections, masks, i, origin) for i in range(len(boxes))]
+        named = [masked(detections, masks, i, origin) for i in range(len(boxes))]
         named = [n for n in named if n.confidence >= CERTAIN or _supported(n, evidence)]
         if self._by_text:
             by_text, text_masks = self._segmenter.from_text(encoded, self._by_text)
-            named += [_named(by_text, text_masks, i, origin) for i in range(len(by_text))]
+            named += [masked(by_text, text_masks, i, origin) for i in range(len(by_text))]
         candidates = [
             _unnamed(masks.masks_NHW[i], float(masks.scores_N[i]), evidence)
             for i in range(len(boxes), len(masks.scores_N))
@@ -149,7 +149,7 @@ class Objects(Stage):
         return named + distinct(good, named)
 
 
-def _named(detections: Detections, masks: Masks, index: int, origin: str) -> Instance:
+def masked(detections: Detections, masks: Masks, index: int, origin: str) -> Instance:
     """A detection with its mask; the mask's box replaces the detector's where the two agree,
     and otherwise the mask is cut to the detector's box."""
     box = detections.boxes_N4[index]

@@ -43,7 +43,9 @@ class Clip(BaseModel):
     )
     width: int = Field(ge=1, le=16384)
     height: int = Field(ge=1, le=16384)
-    format: Literal["BGR", "RGB"] = Field("BGR", description="order of the bytes of raw frames")
+    format: Literal["BGR", "RGB"] = Field(
+        default="BGR", description="order of the bytes of raw frames"
+    )
 
 
 class Prediction(BaseModel):

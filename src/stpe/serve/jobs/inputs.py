@@ -1,0 +1,161 @@
+"""What each operation takes. Field names and defaults are the prototype's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from stpe.serve.failures import InvalidInputError
+from stpe.serve.payload import decode_base64
+
+Granularity = Literal["brief", "normal", "detailed"]
+
+
+def _base64(text: str) -> str:
+    try:
+        decode_base64(plain(text), "the value")
+    except InvalidInputError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def plain(text: str) -> str:
+    """Base64 without the `data:...;base64,` that browsers put before it."""
+    return text.partition(",")[2] if text.startswith("data:") else text
+
+
+def _address(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("a URL must begin with http:// or https://")
+    return url
+
+
+Base64 = Annotated[
+    str,
+    Field(description="standard base64, or a data: URL of it", examples=["AAAAIGZ0eXA="]),
+    AfterValidator(_base64),
+]
+Address = Annotated[
+    str,
+    Field(
+        max_length=4096,
+        json_schema_extra={"format": "uri"},
+        description="http or https, of the open internet",
+        examples=["https://example.org/clip.mp4"],
+    ),
+    AfterValidator(_address),
+]
+Rate = Annotated[float, Field(ge=0.05, le=1000, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=16, le=16384)]
+
+
+class Input(BaseModel):
+    """Base: what is not known is left alone, as the prototype does."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+def _one(value: Input, first: str, second: str) -> None:
+    given = [name for name in (first, second) if getattr(value, name) is not None]
+    if len(given) != 1:
+        raise ValueError(f"give either {first} or {second}")
+
+
+class Empty(Input):
+    """Nothing."""
+
+
+class Processing(Input):
+    """How frames are looked at and what is answered, for a video or a ZIP of frames."""
+
+    generate_captions: bool = Field(True, description="narrate frames, shots and the video")
+    dense_captions: bool = Field(True, description="answer captions frame by frame")
+    caption_interval: int = Field(
+        1, ge=1, le=100_000, description="of the analysed frames, every which has its captions"
+    )
+    caption_granularities: list[Granularity] | None = Field(
+        None, min_length=1, description="all by default"
+    )
+    processing_resolution: tuple[Side, Side] | None = Field(
+        None, description="[width, height] of analysed frames; by default the longer side is 854"
+    )
+    include_frame_embeddings: bool = False
+    include_frame_details: bool = True
+    context: str = Field("", max_length=10_000, description="told to the captions")
+
+
+class ProcessVideo(Processing):
+    """A video, to be looked at `fps` times a second."""
+
+    video_base64: Base64 | None = None
+    video_url: Address | None = None
+    fps: Rate = Field(2.0, description="analysed frames a second")
+
+    @model_validator(mode="after")
+    def _source(self) -> Self:
+        _one(self, "video_base64", "video_url")
+        return self
+
+
+class ProcessExtractedFrames(Processing):
+    """A ZIP of frames, each with a JSON of the game's state beside it or without."""
+
+    zip_base64: Base64 | None = None
+    zip_url: Address | None = None
+    fps: Rate = Field(10.0, description="analysed frames a second")
+    source_fps: Rate = Field(
+        60.0, description="rate of the recording, where the frames carry no times of their own"
+    )
+    include_roblox_metadata: bool = Field(True, description="answer each frame's game state")
+
+    @model_validator(mode="after")
+    def _source(self) -> Self:
+        _one(self, "zip_base64", "zip_url")
+        return self
+
+
+class OneImage(Input):
+    """An image."""
+
+    image_base64: Base64 | None = None
+    image_url: Address | None = None
+
+    @model_validator(mode="after")
+    def _source(self) -> Self:
+        _one(self, "image_base64", "image_url")
+        return self
+
+
+class ProcessImage(OneImage):
+    """An image, to be looked at as a video of one frame."""
+
+    generate_caption: bool = True
+    include_frame_details: bool = True
+    context: str = Field("", max_length=10_000, description="told to the caption")
+
+
+class Caption(OneImage):
+    """An image and how much to say of it."""
+
+    detail_level: Granularity = "normal"
+    context: str = Field("", max_length=10_000, description="told to the caption")
+
+
+class EmbedText(Input):
+    """A text."""
+
+    text: str = Field(min_length=1, max_length=10_000)
+
+
+class CompareFrames(Input):
+    """Two images, earlier first."""
+
+    frame1_base64: Base64
+    frame2_base64: Base64
+
+
+class GetAnalysis(Input):
+    """A processed video."""
+
+    video_id: str = Field(pattern=r"^[0-9a-f]{16}$", description="as `process_video` answers")

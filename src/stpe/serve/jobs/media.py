@@ -1,0 +1,77 @@
+"""The video, ZIP or image that an input carries, on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stpe.engine import Engine
+from stpe.errors import StpeError
+from stpe.pipeline.progress import Progress
+from stpe.serve.jobs.inputs import plain
+from stpe.serve.payload import decode_base64, decode_image, estimated_bytes
+from stpe.video.frame import ImageHW3
+from stpe.video.limits import Limits
+
+#: Larger pictures are no pictures.
+_IMAGE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What operations run on.
+
+    Attributes:
+        engine: models and pipeline.
+        dataset: folder that videos are processed into.
+        limits: of what clients send.
+        fetch: (url, folder, most bytes) to the file that the URL points to.
+        progress: told what the pipeline does; raises to stop it.
+    """
+
+    engine: Engine
+    dataset: Path
+    limits: Limits
+    fetch: Callable[[str, Path, int], Path]
+    progress: Progress = field(default_factory=Progress)
+
+
+@contextmanager
+def file(worker: Worker, base64: str | None, url: str | None, name: str) -> Iterator[Path]:
+    """A temporary file called `name` that holds what an input carries.
+
+    Raises:
+        InvalidInputError, ForbiddenError, TooLargeError, SourceError: it cannot be had.
+    """
+    with tempfile.TemporaryDirectory(prefix="stpe-job-") as folder:
+        most = worker.limits.max_bytes or 1 << 40
+        try:
+            if base64 is None:
+                yield worker.fetch(url or "", Path(folder), most)
+            else:
+                path = Path(folder, name)
+                path.write_bytes(decode_base64(plain(base64), name))
+                yield path
+        except StpeError as error:
+            # Where the file lay is nothing the client knows or should.
+            error.args = (str(error).replace(f"{folder}/", ""),)
+            raise
+
+
+def image(worker: Worker, base64: str | None, url: str | None) -> tuple[ImageHW3, str]:
+    """An upright RGB image, and the first 16 hex digits of its file's sha256.
+
+    Raises:
+        InvalidInputError, ForbiddenError, TooLargeError, SourceError: it cannot be had or decoded.
+    """
+    if base64 is None:
+        with tempfile.TemporaryDirectory(prefix="stpe-job-") as folder:
+            data = worker.fetch(url or "", Path(folder), _IMAGE_BYTES).read_bytes()
+    else:
+        data = decode_base64(plain(base64), "the image")
+    estimated_bytes(data, worker.limits)
+    return decode_image(data, worker.limits), hashlib.sha256(data).hexdigest()[:16]
