@@ -329,6 +329,13 @@ SIGNALS: tuple[Signal, ...] = (
     _s("clips.embedding", F32S, "1", "Clip encoder's embedding, unit L2", _ABSENT),
     _s("clips.pooled_embedding", F32S, "1", "Attention-pooled frame embeddings, unit L2", _ABSENT),
     _s("clips.classes", pa.list_(LABEL), "1", "Best classes, most probable first", _ABSENT),
+    _s(
+        "clips.surprise",
+        pa.float32(),
+        "1",
+        "Mean error of the clip model's prediction of the second half from the first",
+        "the model does not predict",
+    ),
     # artifacts (rows are the outputs of stages, a chunk each; and the stages that are absent) --
     _s("artifacts.stage", pa.string(), "", "Stage name", key=True),
     _s("artifacts.chunk", pa.int32(), "", "Chunk number", "whole video, or absent", key=True),

@@ -102,10 +102,18 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """`embedding_D` unit L2; `classes` best first, as (label, probability); empty if none known."""
+    """What a clip shows.
+
+    Attributes:
+        embedding_D: float32, unit L2.
+        classes: (label, probability), best first; empty if none is known.
+        surprise: error of the model's own prediction of the clip's second half from its first,
+            0 for a clip foreseen exactly; None where the model does not predict.
+    """
 
     embedding_D: F32
     classes: tuple[tuple[str, float], ...]
+    surprise: float | None = None
 
 
 @runtime_checkable

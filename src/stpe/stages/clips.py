@@ -1,4 +1,4 @@
-"""Clips: every chunk cut evenly into pieces of about the length the classifier was trained on."""
+"""Clips: every chunk cut evenly into pieces of about the time the classifier was trained on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stpe.signals import schema
 from stpe.stages.stage import CLIPS, Output, Stage, Window
 from stpe.video.frame import Frame
 
-COLUMNS = ("start_pts", "end_pts", "embedding", "classes")
+COLUMNS = ("start_pts", "end_pts", "embedding", "classes", "surprise")
 # A piece of video shorter than this share of the classifier's length says too little of motion.
 _SHORTEST = 1 / 3
 
@@ -27,6 +27,7 @@ class Clips(Stage):
     """
 
     name = "clips"
+    version = "2"
     writes = tuple(f"clips.{column}" for column in COLUMNS)
     roles = ("clip_classifier",)
     grid = CLIPS
@@ -37,7 +38,8 @@ class Clips(Stage):
         model: ClipClassifier = self.models["clip_classifier"]
         frames = window.core_frames
         rows = []
-        for clip, end_pts in _pieces(frames, model.length, window.span.end_pts):
+        length = round(model.length * (CLIPS.fps or model.fps) / model.fps)
+        for clip, end_pts in _pieces(frames, length, window.span.end_pts):
             result = model.classify(np.stack([frame.image for frame in clip]))
             rows.append(
                 {
@@ -49,6 +51,7 @@ class Clips(Stage):
                         {"label": label, "confidence": probability}
                         for label, probability in result.classes
                     ],
+                    "surprise": result.surprise,
                 }
             )
         return Output({"clips": pa.Table.from_pylist(rows, schema("clips", COLUMNS))})

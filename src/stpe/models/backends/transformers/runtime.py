@@ -11,7 +11,8 @@ import json
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,26 +147,43 @@ class Network:
     def pixels(
         self, images: Sequence[ImageHW3], size: tuple[int, int], settings: Mapping[str, Any]
     ) -> torch.Tensor:
-        """N x 3 x height x width in the model's dtype: resized to `size` (height, width) with
-        antialiasing, in 0..1, normalised by `image_mean` and `image_std` where they are set."""
+        """N x 3 x height x width in the model's dtype, from images on the device; see `prepare`."""
+        planes = (self.uploads.get(image)[None] for image in images)
+        return import_torch().cat([self.prepare(plane, size, settings) for plane in planes])
+
+    def prepare(
+        self, planes_N3HW: torch.Tensor, size: tuple[int, int], settings: Mapping[str, Any]
+    ) -> torch.Tensor:
+        """uint8 planes in the model's dtype: resized to `size` (height, width) with antialiasing,
+        in 0..1, normalised by `image_mean` and `image_std` where they are set."""
         torch = import_torch()
         mode = {2: "bilinear", 3: "bicubic"}.get(settings.get("resample", 2), "bilinear")
-        planes = []
-        for image in images:
-            plane = self.uploads.get(image)[None].to(torch.float32) / 255
-            if plane.shape[-2:] != size:
-                plane = torch.nn.functional.interpolate(
-                    plane, size, mode=mode, antialias=True, align_corners=False
-                ).clamp_(0, 1)
-            planes.append(plane)
-        batch = torch.cat(planes)
+        planes = planes_N3HW.to(self.device, torch.float32) / 255
+        if planes.shape[-2:] != size:
+            planes = torch.nn.functional.interpolate(
+                planes, size, mode=mode, antialias=True, align_corners=False
+            ).clamp_(0, 1)
         if settings.get("do_normalize", "image_mean" in settings):
             mean, std = (
                 torch.tensor(settings[key], device=self.device).view(1, -1, 1, 1)
                 for key in ("image_mean", "image_std")
             )
-            batch = (batch - mean) / std
-        return batch.to(self.dtype)
+            planes = (planes - mean) / std
+        return planes.to(self.dtype)
+
+    @contextmanager
+    def inference(self, what: str) -> Iterator[None]:
+        """A turn on the device, without gradients. `what` is named if memory runs out."""
+        torch = import_torch()
+        try:
+            with self._lock, torch.inference_mode():
+                yield
+        except torch.OutOfMemoryError as error:
+            self.uploads.clear()
+            raise ModelError(
+                f"{self.name}: {what} does not fit into the memory of {self.device}; use a "
+                "smaller profile or --resolution"
+            ) from error
 
     def batched(
         self, images: Sequence[ImageHW3], step: Callable[[Sequence[ImageHW3]], list[Any]]

@@ -1,0 +1,108 @@
+"""V-JEPA 2 (Assran et al. 2025, arXiv 2506.09985): clip embedding, classes and surprise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stpe.errors import UsageError
+from stpe.models.backends.transformers.runtime import Network, import_torch
+from stpe.models.roles import ClipResult
+
+if TYPE_CHECKING:
+    import torch
+
+# The shorter edge is resized to this many times the crop, as in training.
+_MARGIN = 256 / 224
+# Pretraining clips were 16 frames at 4 a second; Something-Something's videos last as long.
+_SECONDS = 4.0
+
+
+class VJEPA2:
+    """Role ClipClassifier.
+
+    Surprise is what the network was trained to make small: the first half of the clip is encoded
+    alone, the predictor foresees the features of the second half, and the mean absolute difference
+    from the features that the whole clip gives there (each brought to mean 0 and deviation 1, as
+    in training) is the surprise; Garrido et al. 2025 (arXiv 2502.11831) show that it tells
+    possible events from impossible ones.
+    """
+
+    def __init__(self, network: Network) -> None:
+        config = network.config
+        self._network = network
+        self._settings = network.processor("video_preprocessor_config.json")
+        crop = self._settings.get("crop_size", config.crop_size)
+        self._crop = int(crop["height"] if isinstance(crop, dict) else crop)
+        self._tubelet = int(config.tubelet_size)
+        self.length = int(config.frames_per_clip)
+        self.fps = self.length / _SECONDS
+        self.dimension = int(config.hidden_size)
+        names = {int(number): label for number, label in config.id2label.items()}
+        self.labels = tuple(names[number] for number in sorted(names))
+
+    def classify(self, frames_THWC: NDArray[np.uint8], top_k: int = 5) -> ClipResult:
+        """Embed and classify T RGB frames, taken evenly if there are not `length` of them.
+
+        Raises:
+            UsageError: there is no frame.
+            ModelError: the clip does not fit into the device's memory.
+        """
+        if frames_THWC.ndim != 4 or not len(frames_THWC):
+            raise UsageError("a clip needs at least one frame (T x height x width x 3)")
+        taken = ((np.arange(self.length) + 0.5) * len(frames_THWC) / self.length).astype(int)
+        with self._network.inference(f"a clip of {self.length} frames"):
+            clip = self._pixels(frames_THWC[taken])
+            model = self._network.model
+            features = model.vjepa2.encoder(pixel_values_videos=clip).last_hidden_state
+            embedding = model.pooler(features)
+            probabilities = model.classifier(embedding)[0].float().softmax(-1).cpu().numpy()
+            embedding_D = embedding[0].float().cpu().numpy()
+            surprise = self._surprise(clip, features)
+        best = np.argsort(-probabilities, kind="stable")[:top_k]
+        classes = tuple((self.labels[i], float(probabilities[i])) for i in best)
+        norm = max(float(np.linalg.norm(embedding_D)), 1e-12)
+        return ClipResult(embedding_D / norm, classes, surprise)
+
+    def _pixels(self, frames_THWC: NDArray[np.uint8]) -> torch.Tensor:
+        """1 x T x 3 x crop x crop: the centre square, as in training."""
+        height, width = frames_THWC.shape[1:3]
+        scale = int(self._crop * _MARGIN) / min(height, width)
+        rows, columns = (max(self._crop, round(side * scale)) for side in (height, width))
+        planes = import_torch().from_numpy(np.ascontiguousarray(frames_THWC)).permute(0, 3, 1, 2)
+        clip = self._network.prepare(planes, (rows, columns), self._settings)
+        top, left = (rows - self._crop) // 2, (columns - self._crop) // 2
+        return clip[None, :, :, top : top + self._crop, left : left + self._crop]
+
+    def _surprise(self, clip_1T3HW: torch.Tensor, features_1ND: torch.Tensor) -> float | None:
+        torch = import_torch()
+        steps = self.length // self._tubelet
+        if steps < 2:
+            return None
+        past = steps // 2
+        model = self._network.model.vjepa2
+        seen = model.encoder(pixel_values_videos=clip_1T3HW[:, : past * self._tubelet])
+        context = seen.last_hidden_state
+        places = torch.arange(features_1ND.shape[1], device=context.device)[None]
+        split = context.shape[1]
+        foreseen = model.predictor(
+            encoder_hidden_states=context,
+            context_mask=[places[:, :split]],
+            target_mask=[places[:, split:]],
+        ).last_hidden_state.float()
+        target = features_1ND[:, split:].float()
+        target = torch.nn.functional.layer_norm(target, target.shape[-1:])
+        return float((foreseen - target).abs().mean())
+
+    def close(self) -> None:
+        """Free the weights."""
+        self._network.close()
+
+
+def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> VJEPA2:
+    """From a hub repository's folder."""
+    return VJEPA2(Network("VJEPA2ForVideoClassification", files["repository"], options))
