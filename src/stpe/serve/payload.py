@@ -40,6 +40,8 @@ VIDEO_TYPES = {
     "video/ogg": "ogg",
 }
 _SUFFIXES = {"matroska": ".mkv", "mpegts": ".ts", "ogg": ".ogv"}
+#: Decoder's planes, RGB, and a model's input of floats.
+_BYTES_A_PIXEL = 12
 #: JPEG's start-of-frame markers, which hold the size.
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -153,18 +155,18 @@ def estimated_bytes(data: bytes, limits: Limits) -> int:
     """Memory that decoding and looking at a picture takes. Raises TooLargeError past the pixel
     limit, before anything is decoded."""
     size = picture_size(data)
-    if size is None:
-        return len(data)
+    if size is None:  # the decoder refuses it past the limit
+        return limits.max_pixels * _BYTES_A_PIXEL
     if size[0] * size[1] > limits.max_pixels:
         raise TooLargeError(
             f"the image claims {size[0]}x{size[1]} pixels and {limits.max_pixels} are allowed"
         )
-    return size[0] * size[1] * 12  # decoder's planes, RGB, and a model's input of floats
+    return size[0] * size[1] * _BYTES_A_PIXEL
 
 
 def decode_image(data: bytes, limits: Limits) -> ImageHW3:
     """The picture as an upright RGB image. Raises SourceError, SourceLimitError."""
-    frame = decode_picture(data, limits)
+    frame = decode_picture(data, limits, whole=True)
     orientation = orientation_of(frame)
     try:
         scaler = Scaler(*orientation.upright(frame.width, frame.height))

@@ -33,8 +33,11 @@ def picture_codec(head: bytes) -> str | None:
     return next((codec for magic, codec in _SIGNATURES if head.startswith(magic)), None)
 
 
-def decode_picture(data: bytes, limits: Limits) -> av.VideoFrame:
-    """The picture in `data`. Raises SourceError, or SourceLimitError before it is allocated."""
+def decode_picture(data: bytes, limits: Limits, *, whole: bool = False) -> av.VideoFrame:
+    """The picture in `data`; with `whole` a damaged one is refused rather than shown in part.
+
+    Raises SourceError, or SourceLimitError before it is allocated.
+    """
     codec = picture_codec(data[:12])
     if codec is None:
         raise SourceError("not a picture that can be read; give PNG, JPEG, WebP, BMP or TIFF")
@@ -45,6 +48,8 @@ def decode_picture(data: bytes, limits: Limits) -> av.VideoFrame:
     # Frame threads would hold pictures back; a single picture gains nothing from them.
     context.thread_count = 1
     context.options = {"max_pixels": limits.decoder_pixels}
+    if whole and codec == "mjpeg":  # the others do not conceal, and TIFF's is too strict
+        context.options = {**context.options, "err_detect": "explode"}
     try:
         frames = context.decode(av.Packet(data)) or context.decode(None)
     except (FFmpegError, ValueError):

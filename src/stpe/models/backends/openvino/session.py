@@ -7,6 +7,7 @@ has a fixed summation order, so results repeat exactly.
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import threading
@@ -21,6 +22,10 @@ from numpy.typing import NDArray
 from stpe.errors import ModelError
 
 Precision = Literal["f32", "bf16"]
+
+#: Input shapes a graph stays compiled for; the one unused longest makes room. Each takes memory,
+#: and a server is shown images of any shape.
+SHAPES_KEPT = 16
 
 
 def core_count() -> int:
@@ -67,6 +72,8 @@ class Session:
         self._streams = streams or core_count()
         self._lock = threading.Lock()
         self._pools: dict[tuple[Any, ...], queue.LifoQueue[ov.InferRequest]] = {}
+        self._used: dict[tuple[Any, ...], int] = {}
+        self._turn = itertools.count()
 
     def run(
         self, inputs: Mapping[str, NDArray[Any]] | Sequence[NDArray[Any]]
@@ -80,6 +87,7 @@ class Session:
         else:
             named = {p.any_name: a for p, a in zip(self._model.inputs, inputs, strict=True)}
         shapes = tuple((name, tuple(a.shape)) for name, a in sorted(named.items()))
+        self._used[shapes] = next(self._turn)
         pool = self._pools.get(shapes)
         if pool is None:
             with self._lock:
@@ -91,6 +99,7 @@ class Session:
                     # in hand, the other the reverse; so the first inference runs alone.
                     outputs = self._infer(pool, named)
                     self._pools[shapes] = pool
+                    self._forget()
                     return outputs
         return self._infer(pool, named)
 
@@ -105,6 +114,13 @@ class Session:
             ]
         finally:
             pool.put(request)
+
+    def _forget(self) -> None:
+        """Drop what was used longest ago; an inference under way keeps its graph until it ends."""
+        while len(self._pools) > SHAPES_KEPT:
+            oldest = min(self._pools, key=lambda shapes: self._used[shapes])
+            del self._pools[oldest]
+            self._used.pop(oldest, None)
 
     def _compile(self, shapes: tuple[Any, ...]) -> queue.LifoQueue[ov.InferRequest]:
         model = self._model.clone()
