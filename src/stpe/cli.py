@@ -20,7 +20,7 @@ import click
 from rich.console import Console
 
 from stpe import __version__, console
-from stpe.errors import InterruptedRunError, StpeError
+from stpe.errors import InterruptedRunError, MissingExtraError, StpeError
 from stpe.models.catalog import catalog
 from stpe.options import Settings, arguments, common, engine_options, json_option, overrides
 
@@ -324,3 +324,61 @@ def verify(profile: str | None, as_json: bool) -> int:
         for row in rows:
             print(f"{row.state:9} {row.model} {row.file}")
     return int(any(row.state == "damaged" for row in rows))
+
+
+@cli.command()
+@click.option("--host", help="Address to bind; STPE_API_KEY is needed for any but loopback.")
+@click.option("--port", type=int, help="Port; 8000 if not given.")
+@click.option("--profile", help="Models to serve; by default the best this machine can run.")
+@click.option("--model", "models_", multiple=True, metavar="ROLE=ID", help="Override a role.")
+@click.option("--replicas", type=click.IntRange(1), default=1, show_default=True)
+@common
+def serve(
+    host: str | None, port: int | None, profile: str | None, models_: tuple[str, ...], replicas: int
+) -> None:
+    """Serve over HTTP and WebSocket; settings are in docs/serving.md."""
+    try:
+        from stpe.serve.run import serve as run_server
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{error.name} is not installed; run `pip install 'stpe[serve]'`"
+        ) from error
+    given = {
+        "STPE_SERVE_HOST": host,
+        "STPE_SERVE_PORT": None if port is None else str(port),
+        "STPE_SERVE_PROFILE": profile,
+        "STPE_SERVE_MODELS": ",".join(models_) or None,
+    }
+    os.environ.update({name: value for name, value in given.items() if value is not None})
+    run_server(replicas)
+
+
+@cli.command()
+@click.argument("stream_url")
+@click.option(
+    "--server",
+    envvar="VJEPA_SERVICE_URL",
+    default="http://127.0.0.1:8000",
+    show_default=True,
+    show_envvar=True,
+)
+@common
+def consume(stream_url: str, server: str) -> None:
+    """Read an RTSP or UDP stream and print the best class of each 16 frames."""
+    from stpe.client import Client
+    from stpe.serve.clip import Prediction
+    from stpe.serve.consume import Consumer
+
+    logging.getLogger("stpe.serve.consume").setLevel(logging.INFO)
+
+    def report(best: Prediction, seconds: float) -> None:
+        print(f"{best.label} {best.confidence:.2f} ({1000 * seconds:.0f} ms)", flush=True)
+
+    address = server.rstrip("/").removesuffix("/api/v1/infer")
+    with Client(address, os.environ.get("STPE_API_KEY"), timeout_s=30.0) as client:
+        consumer = Consumer(stream_url, client, report)
+        try:
+            consumer.run()
+        finally:
+            counted = ", ".join(f"{n} {k}" for k, n in dataclasses.asdict(consumer.counts).items())
+            print(counted, file=sys.stderr)

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import os
+
 import uvicorn
 
 from stpe.serve.app import create_app
 from stpe.serve.settings import Settings
 
 
-def serve(settings: Settings | None = None) -> None:
-    """Serve until SIGINT or SIGTERM. Raises UsageError: wrong settings, profile or model."""
-    chosen = settings or Settings.from_environment()
+def serve(replicas: int = 1) -> None:
+    """Serve with the settings of the environment until SIGINT or SIGTERM.
+
+    Args:
+        replicas: processes, each with models of its own. Video sessions live in one process, so
+            they are off when there are several.
+
+    Raises:
+        UsageError: settings, profile or model are wrong.
+    """
+    settings = Settings.from_environment()
+    if replicas > 1:
+        os.environ["VIDEO_MODEL_ENABLED"] = "0"
     uvicorn.run(
-        create_app(chosen),
-        host=chosen.host,
-        port=chosen.port,
+        create_app(settings) if replicas == 1 else "stpe.serve.app:create_app",
+        factory=replicas > 1,
+        workers=replicas,
+        host=settings.host,
+        port=settings.port,
         log_level="info",
         server_header=False,
         timeout_graceful_shutdown=10,
         ws_max_size=1 << 20,
-        h11_max_incomplete_event_size=64 << 10,
     )

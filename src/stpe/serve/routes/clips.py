@@ -4,64 +4,23 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Depends
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from stpe.errors import ModelError
 from stpe.models.roles import ClipClassifier
 from stpe.serve import problems
+from stpe.serve.clip import BEST, FRAMES, Classified, Clip, Prediction
 from stpe.serve.failures import InvalidInputError, UnsupportedMediaError
 from stpe.serve.payload import decode_base64, decode_image, estimated_bytes, family
 from stpe.serve.services import Feature, Services, services
 from stpe.video.limits import Limits
 
-FRAMES, BEST = 16, 5
-
 router = APIRouter(prefix="/api/v1", tags=["clip classification"])
 Shared = Annotated[Services, Depends(services)]
-
-
-class Clip(BaseModel):
-    """Sixteen frames of one size, oldest first."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"frames": ["/9j/4AAQSkZJRg..."] * 2, "width": 224, "height": 224, "format": "BGR"}
-            ]
-        }
-    )
-
-    frames: list[str] = Field(
-        min_length=FRAMES,
-        max_length=FRAMES,
-        description="base64 of width x height x 3 bytes, rows from the top; or of a JPEG or PNG",
-    )
-    width: int = Field(ge=1, le=16384)
-    height: int = Field(ge=1, le=16384)
-    format: Literal["BGR", "RGB"] = Field(
-        default="BGR", description="order of the bytes of raw frames"
-    )
-
-
-class Prediction(BaseModel):
-    """A class and its probability."""
-
-    label: str
-    confidence: float = Field(ge=0, le=1)
-
-
-class Classified(BaseModel):
-    """The best classes, most probable first."""
-
-    predictions: list[Prediction] = Field(max_length=BEST)
-    clip_id: str = Field(description="names this answer in logs")
-    model: str
-    processing_time_ms: float
 
 
 @router.post("/infer", responses=problems.responses(413, 415, 422, 429, 503))
