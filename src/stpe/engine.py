@@ -28,6 +28,7 @@ from stpe.pipeline.sampling import Sampling
 from stpe.pipeline.single import frame_signals
 from stpe.stages.stage import Request
 from stpe.video.frame import ImageHW3
+from stpe.video.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -159,11 +160,13 @@ class Engine:
         without: Sequence[str] = (),
         concepts: Sequence[str] = (),
         context: str = "",
+        image_fps: float | None = None,
     ) -> Plan:
         """What `process` with the same arguments would run. Raises UsageError."""
         size = resolution if isinstance(resolution, tuple) else None
         long_side = resolution if isinstance(resolution, int) else None
-        sampling = Sampling(None if fps == "native" else float(fps), size, long_side)
+        rate = None if fps == "native" else float(fps)
+        sampling = Sampling(rate, size, long_side, image_fps)
         request = Request(concepts=tuple(concepts), context=context)
         return make_plan(self.selection, request, sampling, signals, without)
 
@@ -178,6 +181,8 @@ class Engine:
         without: Sequence[str] = (),
         concepts: Sequence[str] = (),
         context: str = "",
+        image_fps: float | None = None,
+        limits: Limits | None = None,
         progress: Progress | None = None,
     ) -> Result:
         """Process sources into the dataset at `out`; each is whole in it afterwards, or not there.
@@ -195,6 +200,8 @@ class Engine:
             without: names not to store.
             concepts: words for what to look for.
             context: what the viewer should know, for captions.
+            image_fps: rate of a folder or ZIP of images that carry no times; 30 by default.
+            limits: what is refused of a source.
             progress: told what happens.
 
         Raises:
@@ -210,6 +217,7 @@ class Engine:
                 without=without,
                 concepts=concepts,
                 context=context,
+                image_fps=image_fps,
             )
 
         watcher = progress or Progress()
@@ -225,7 +233,9 @@ class Engine:
             for uri in map(str, sources):
                 begun = time.perf_counter()
                 try:
-                    report = process_source(plan, uri, writer, self.role, watcher, self._workers)
+                    report = process_source(
+                        plan, uri, writer, self.role, watcher, self._workers, limits
+                    )
                 except KeyboardInterrupt:
                     raise InterruptedRunError(
                         "interrupted; the same call continues where it stopped"

@@ -26,6 +26,7 @@ class Keyring:
             "source": info.sha256,
             "fps": plan.sampling.fps,
             "chunk_s": chunk_s,
+            **plan.sampling.key,
         }
         self.timeline = content_key({"timeline": self._video})
         self._scope = {node.name: node.stage.scope for node in plan.nodes}

@@ -18,6 +18,7 @@ from stpe.pipeline.progress import Progress
 from stpe.pipeline.reader import Reader
 from stpe.pipeline.report import StageReport, VideoReport
 from stpe.signals import schema
+from stpe.video.limits import Limits
 from stpe.video.opening import open_source
 
 _BATCH_BYTES = 4 * 2**20
@@ -38,6 +39,7 @@ def plan_key(plan: Plan) -> str:
             ],
             "stored": sorted(plan.stored),
             "absent": dict(plan.absent),
+            **plan.sampling.key,
         }
     )
 
@@ -49,6 +51,7 @@ def process_source(
     models: Models,
     progress: Progress,
     workers: int | None = None,
+    limits: Limits | None = None,
 ) -> VideoReport:
     """Process a source and seal it, or find that it is sealed.
 
@@ -57,7 +60,7 @@ def process_source(
             the rows of this source that it had before, or none.
     """
     begun = time.perf_counter()
-    with open_source(uri) as source:
+    with open_source(uri, limits or Limits(), plan.sampling.image_fps) as source:
         info = source.info
         identity = video_id(info.sha256)
         key = plan_key(plan)

@@ -27,11 +27,13 @@ class Sampling:
         fps: analysis frames a second; None analyses every decoded frame.
         size: exact (width, height) of analysis frames; None keeps the aspect ratio.
         long_side: limit on the longer side where `size` is None; None keeps the stored size.
+        image_fps: rate of images that carry no times of their own; None assumes 30.
     """
 
     fps: float | None = 2.0
     size: tuple[int, int] | None = None
     long_side: int | None = 854
+    image_fps: float | None = None
 
     def __post_init__(self) -> None:
         if self.fps is not None and not (math.isfinite(self.fps) and 0.05 <= self.fps <= 1000):
@@ -40,6 +42,16 @@ class Sampling:
             raise UsageError("--resolution: each side must be from 16 to 16384 pixels")
         if self.long_side is not None and not 16 <= self.long_side <= 16384:
             raise UsageError("--resolution: the long side must be from 16 to 16384 pixels")
+        if self.image_fps is not None and not (
+            math.isfinite(self.image_fps) and 0.05 <= self.image_fps <= 1000
+        ):
+            raise UsageError(f"image_fps is {self.image_fps}: give a rate from 0.05 to 1000")
+
+    @property
+    def key(self) -> dict[str, float]:
+        """What artifacts depend on beside the grid; nothing where no rate is given, so that what
+        was made before still holds."""
+        return {} if self.image_fps is None else {"image_fps": self.image_fps}
 
     def resolve(self, grid: Grid) -> Grid:
         """The grid a stage asked for by name, with this request's rate and size filled in."""

@@ -20,13 +20,18 @@ from stpe.serve.batching import Batcher
 from stpe.serve.guard import Guard
 from stpe.serve.metrics import Metrics
 from stpe.serve.roles import Roles
-from stpe.serve.routes import clips, health, infer
+from stpe.serve.routes import clips, health, infer, jobs
 from stpe.serve.services import BodyRule, Feature, Services
 from stpe.serve.settings import Settings
 from stpe.serve.work import Work
 
 #: Every API of the server; a further one is a module in `routes/` and a line here.
-FEATURES: tuple[Feature, ...] = (health.FEATURE, infer.FEATURE, clips.FEATURE)
+FEATURES: tuple[Feature, ...] = (
+    health.FEATURE,
+    infer.FEATURE,
+    clips.FEATURE,
+    jobs.FEATURE,
+)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

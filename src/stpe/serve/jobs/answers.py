@@ -40,7 +40,7 @@ def video(dataset: Dataset, video_id: str, asked: Processing, fps: float | None)
 def whole(dataset: Dataset, video_id: str) -> Analysis:
     """What `get_analysis` answers."""
     document = analysis(dataset, video_id)
-    fields = _fields(dataset, video_id, Processing(), None, document)
+    fields = _fields(dataset, video_id, Processing.model_validate({}), None, document)
     return Analysis(**{**document, **fields})
 
 
@@ -164,14 +164,7 @@ def _rate(frames: Sequence[Row]) -> float:
 
 def _related(dataset: Dataset, video_id: str) -> int:
     """Tracks that stand in some relation to another object."""
-    ends = ("subject_object_id", "object_object_id")
-    relations = dataset.arrow("relations", video_id, ["frame_index", *ends]).to_pylist()
-    related = {(row["frame_index"], row[end]) for row in relations for end in ends}
-    objects = dataset.arrow("objects", video_id, ["frame_index", "object_id", "track_id"])
-    return len(
-        {
-            row["track_id"]
-            for row in objects.to_pylist()
-            if row["track_id"] is not None and (row["frame_index"], row["object_id"]) in related
-        }
-    )
+    ends = ["subject_track_id", "object_track_id"]
+    related = dataset.arrow("relations", video_id, ends)
+    tracks = {track for end in ends for track in related[end].to_pylist()}
+    return len(tracks - {None})

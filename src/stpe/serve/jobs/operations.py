@@ -79,7 +79,9 @@ def process_image(asked: inputs.ProcessImage, worker: Worker) -> outputs.Image:
     objects = [_object(item) for item in signals.objects]
     dimension = None if signals.embedding is None else len(signals.embedding)
     height, width = image.shape[:2]
-    captions = {level: getattr(signals, f"caption_{level}") or "" for level in answers.LEVELS}
+    captions: dict[str, str] = {
+        level: getattr(signals, f"caption_{level}") or "" for level in answers.LEVELS
+    }
     detail = {
         "frame_idx": 0,
         "timestamp": 0.0,

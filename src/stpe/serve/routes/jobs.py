@@ -1,0 +1,287 @@
+"""The jobs API: the prototype's operations, queued or awaited, in RunPod's shapes and its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
+from pydantic import BaseModel, Field, RootModel
+from starlette.responses import StreamingResponse
+
+from stpe.serve import problems
+from stpe.serve.jobs.media import Worker
+from stpe.serve.jobs.requests import Call
+from stpe.serve.jobs.runner import Runner
+from stpe.serve.jobs.settings import JobSettings
+from stpe.serve.jobs.signal import Signal
+from stpe.serve.jobs.store import ENDED, Job, JobStore, Status
+from stpe.serve.services import Feature, Services, services
+
+#: Seconds between two looks at a job that another process may be running.
+_LOOK_S = 1.0
+#: Seconds of silence after which a comment keeps an event stream open.
+_QUIET_S = 15.0
+_WORDS: dict[Status, str] = {
+    "IN_QUEUE": "queued",
+    "IN_PROGRESS": "processing",
+    "COMPLETED": "completed",
+    "FAILED": "failed",
+    "CANCELLED": "cancelled",
+}
+
+router = APIRouter(tags=["jobs"])
+Shared = Annotated[Services, Depends(services)]
+JobId = Annotated[str, Field(max_length=64, description="as submitting answered")]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="the same key again gives the same job",
+    ),
+]
+
+
+class RunRequest(BaseModel):
+    """RunPod's envelope."""
+
+    input: Call
+
+
+class SubmitRequest(RootModel[Call]):
+    """The prototype's envelope."""
+
+
+class RunStatus(BaseModel):
+    """A job in RunPod's shape."""
+
+    id: str
+    status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED"]
+    operation: str
+    progress: float | None = Field(None, ge=0, le=1)
+    stage: str | None = Field(None, description="what is being done")
+    output: dict[str, Any] | None = Field(None, description="what the operation answers")
+    error: str | None = None
+    delayTime: int | None = Field(None, description="ms in the queue")
+    executionTime: int | None = Field(None, description="ms at work")
+
+
+class JobStatus(BaseModel):
+    """A job in the prototype's shape."""
+
+    job_id: str
+    status: Literal["queued", "processing", "completed", "failed", "cancelled"]
+    operation: str
+    progress: float | None = Field(None, ge=0, le=1)
+    stage: str | None = Field(None, description="what is being done")
+    result: dict[str, Any] | None = Field(None, description="`output`: the operation's answer")
+    error: str | None = None
+
+
+class Jobs:
+    """The running jobs API: `app.state.jobs`."""
+
+    def __init__(self, runner: Runner, signal: Signal) -> None:
+        self.runner = runner
+        self.signal = signal
+
+    async def submit(self, call: Any, key: str | None, shared: Services) -> Job:
+        """Queue a job."""
+        data = call.data.model_dump(mode="json", exclude_none=True)
+        return await shared.work.transfer(self.runner.submit, call.operation, data, key)
+
+    async def ended(self, job_id: str, shared: Services, wait_s: float) -> Job:
+        """The job once it has ended, or as it stands after `wait_s` seconds."""
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while True:
+            change = self.signal.next()
+            job = await shared.work.transfer(self.runner.store.get, job_id)
+            left = deadline - asyncio.get_running_loop().time()
+            if job.status in ENDED or left <= 0:
+                return job
+            await self.signal.within(change, min(left, _LOOK_S))
+
+
+def _jobs(request: Request) -> Jobs:
+    found: Jobs = request.app.state.jobs
+    return found
+
+
+Running = Annotated[Jobs, Depends(_jobs)]
+
+
+@router.post("/run", response_model_exclude_unset=True, responses=problems.responses(413, 422, 429))
+async def run(body: RunRequest, shared: Shared, jobs: Running, key: Key = None) -> RunStatus:
+    """Queue an operation; `/status/{id}` tells how it goes."""
+    return _run_status(await jobs.submit(body.input, key, shared))
+
+
+@router.post(
+    "/runsync", response_model_exclude_unset=True, responses=problems.responses(413, 422, 429, 503)
+)
+async def runsync(
+    body: RunRequest,
+    shared: Shared,
+    jobs: Running,
+    key: Key = None,
+    wait: Annotated[int, Query(ge=1000, le=300_000, description="ms")] = 90_000,
+) -> Any:
+    """Run an operation and answer when it has ended; after `wait`, as `/run`. Failing is the
+    status of what went wrong."""
+    job = await jobs.submit(body.input, key, shared)
+    job = await jobs.ended(job.id, shared, wait / 1000)
+    if job.status == "FAILED":
+        status = job.http_status or 500
+        document = problems.document(status, job.error or "", "urn:stpe:error:job")
+        return problems.ProblemResponse({**document, "id": job.id}, status)
+    return _run_status(job)
+
+
+@router.get(
+    "/status/{job_id}", response_model_exclude_unset=True, responses=problems.responses(404)
+)
+async def status(job_id: JobId, shared: Shared, jobs: Running) -> RunStatus:
+    """How a job stands, with its output once it has ended."""
+    return _run_status(await shared.work.transfer(jobs.runner.store.get, job_id))
+
+
+@router.post(
+    "/cancel/{job_id}", response_model_exclude_unset=True, responses=problems.responses(404, 409)
+)
+async def cancel(job_id: JobId, shared: Shared, jobs: Running) -> RunStatus:
+    """End a job now: nothing of it is stored. One that has ended stays as it is."""
+    return _run_status(await shared.work.transfer(jobs.runner.cancel, job_id))
+
+
+@router.post(
+    "/jobs/submit", response_model_exclude_unset=True, responses=problems.responses(413, 422, 429)
+)
+async def submit(body: SubmitRequest, shared: Shared, jobs: Running, key: Key = None) -> JobStatus:
+    """Queue an operation; `/jobs/{job_id}` tells how it goes."""
+    return _job_status(await jobs.submit(body.root, key, shared))
+
+
+@router.get("/jobs/{job_id}", response_model_exclude_unset=True, responses=problems.responses(404))
+async def job_status(job_id: JobId, shared: Shared, jobs: Running) -> JobStatus:
+    """How a job stands, with its result once it has ended."""
+    return _job_status(await shared.work.transfer(jobs.runner.store.get, job_id))
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Server-sent events until the job has ended. `data` is JSON with "
+            "`id`, `status`, `progress`, `stage` and, where it failed, `error`.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        204: {"description": "The job has ended and its last event was seen"},
+        **problems.responses(404),
+    },
+)
+async def events(
+    job_id: JobId,
+    shared: Shared,
+    jobs: Running,
+    last: Annotated[
+        str | None,
+        Header(alias="Last-Event-ID", max_length=32, description="resume after this event"),
+    ] = None,
+) -> Response:
+    """Follow a job as it goes."""
+    seen = int(last) if last is not None and last.isascii() and last.isdigit() else -1
+    seen = min(seen, 1 << 30)
+    job = await shared.work.transfer(jobs.runner.store.get, job_id)
+    if job.status in ENDED and not await shared.work.transfer(
+        jobs.runner.store.events, job_id, seen
+    ):
+        return Response(status_code=204)
+    return StreamingResponse(
+        _stream(job_id, seen, shared, jobs),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _stream(job_id: str, seen: int, shared: Services, jobs: Jobs) -> AsyncIterator[str]:
+    yield "retry: 2000\n\n"
+    quiet = 0.0
+    while True:
+        change = jobs.signal.next()
+        fresh = await shared.work.transfer(jobs.runner.store.events, job_id, seen)
+        for seen, event in fresh:
+            yield f"id: {seen}\ndata: {json.dumps(event)}\n\n"
+            if event["status"] in ENDED:
+                return
+        quiet = 0.0 if fresh else quiet + _LOOK_S
+        if quiet >= _QUIET_S:
+            quiet = 0.0
+            yield ": still there\n\n"
+        await jobs.signal.within(change, _LOOK_S)
+
+
+def _run_status(job: Job) -> RunStatus:
+    def milliseconds(begin: float | None, end: float | None) -> int | None:
+        return None if begin is None or end is None else max(0, round(1000 * (end - begin)))
+
+    return RunStatus(
+        id=job.id,
+        status=job.status,
+        **_known(
+            operation=job.operation,
+            progress=job.progress,
+            stage=job.stage,
+            output=job.output,
+            error=job.error,
+            delayTime=milliseconds(job.created, job.started),
+            executionTime=milliseconds(job.started, job.ended),
+        ),
+    )
+
+
+def _job_status(job: Job) -> JobStatus:
+    return JobStatus.model_validate(
+        {
+            "job_id": job.id,
+            "status": _WORDS[job.status],
+            **_known(
+                operation=job.operation,
+                progress=job.progress,
+                stage=job.stage,
+                result=None if job.output is None else {"output": job.output},
+                error=job.error,
+            ),
+        }
+    )
+
+
+def _known(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+@asynccontextmanager
+async def _running(app: FastAPI, shared: Services) -> AsyncIterator[None]:
+    settings = JobSettings.from_environment()
+    store = JobStore(settings)
+    signal = Signal()
+    worker = Worker(shared.roles.engine, settings.dataset, shared.limits, shared.fetch)
+    runner = Runner(store, worker, signal.fire)
+    app.state.jobs = Jobs(runner, signal)
+    for status, name in (("IN_QUEUE", "waiting"), ("IN_PROGRESS", "running")):
+        shared.metrics.gauge(f"stpe_jobs_{name}", f"Jobs {name}", partial(store.count, status))
+    runner.start()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(runner.close)
+        store.close()
+
+
+FEATURE = Feature(router, _running)
