@@ -3,6 +3,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV   ?= .venv
+# `make test EXTRAS=dev,flagship` also runs the tests of the torch backends.
+EXTRAS ?= dev
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stpe
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -37,7 +39,7 @@ $(STAMP)-demo: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(STAMP)-dev: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[dev]'
+	$(PIP) -e '.[$(EXTRAS)]'
 	@touch $@
 
 # Reference libraries that the benchmarks compare with. Those that would bring a second OpenCV are
