@@ -74,6 +74,11 @@ class _Guard(httpcore.NetworkBackend):
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
         """Resolve, check every address, connect to the first. Raises ForbiddenError."""
+        addresses = self.resolve(host, port)
+        return self._plain.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
+
+    def resolve(self, host: str, port: int) -> list[str]:
+        """The addresses of a host, all of them checked. Raises ForbiddenError, SourceError."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
@@ -85,7 +90,7 @@ class _Guard(httpcore.NetworkBackend):
                     f"{host} is not an address of the open internet, and only those are fetched; "
                     "upload the file instead"
                 )
-        return self._plain.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
+        return addresses
 
     def _allowed(self, address: str) -> bool:
         ip = ipaddress.ip_address(address.partition("%")[0])
@@ -127,6 +132,16 @@ def fetch(
     except (httpcore.NetworkError, httpcore.ProtocolError, ValueError, OSError) as error:
         raise SourceError(f"{said}: cannot be fetched ({error}); check the address") from None
     raise SourceError(f"{said}: redirects more than {_MAX_REDIRECTS} times")
+
+
+def check(url: str, networks: Sequence[str] = ()) -> None:
+    """Whether `fetch` would ask that URL's host, for what is fetched later. Blocks.
+
+    Raises:
+        InvalidInputError, ForbiddenError, SourceError: as `fetch`.
+    """
+    parts = urlsplit(_checked(url))
+    _Guard(networks).resolve(parts.hostname or "", parts.port or 443)
 
 
 def _checked(url: str) -> str:

@@ -39,14 +39,7 @@ class Services:
     @property
     def limits(self) -> Limits:
         """Limits for `open_source` on what clients send."""
-        s = self.settings
-        return Limits(
-            max_pixels=s.max_pixels,
-            max_frames=s.max_frames,
-            max_seconds=s.max_seconds,
-            max_bytes=s.max_video_bytes,
-            max_entries=s.max_frames * 2,
-        )
+        return self.settings.limits
 
     def fetch(self, url: str, folder: Path, max_bytes: int | None = None) -> Path:
         """`stpe.serve.fetch.fetch` within this server's limits. Blocks."""

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from stpe.serve.environment import Environment, Words
+from stpe.video.limits import Limits
 
 _MiB = 1 << 20
 
@@ -80,6 +81,17 @@ class Settings(Environment):
             if not (role and separator and model):
                 raise ValueError(f"STPE_SERVE_MODELS: {pair!r} is not role=id")
         return self
+
+    @property
+    def limits(self) -> Limits:
+        """Limits for `open_source` on what clients send."""
+        return Limits(
+            max_pixels=self.max_pixels,
+            max_frames=self.max_frames,
+            max_seconds=self.max_seconds,
+            max_bytes=self.max_video_bytes,
+            max_entries=self.max_frames * 2,
+        )
 
     @property
     def overrides(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -90,17 +91,16 @@ class _Sqlite:
 class _Postgres:
     def __init__(self, url: str) -> None:
         try:
-            import psycopg
+            self._module: Any = import_module("psycopg")
         except ImportError:
             raise MissingExtraError(
                 "psycopg is not installed: pip install 'stpe[postgres]', or use sqlite:///PATH"
             ) from None
-        self._module = psycopg
         self._url = url
         self._lock = threading.Lock()
         try:
             self._connection = self._open()
-        except psycopg.Error as error:
+        except self._module.Error as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"STPE_JOBS_URL: Postgres cannot be reached ({reason})") from None
 

@@ -86,7 +86,7 @@ class Watch(Progress):
             at, highest, last = self._noted
             fraction = max(fraction, highest)
             same = stage == last and fraction - highest < 0.005
-            if not always and (now - at < _EVERY_S or same):
+            if same or (now - at < _EVERY_S and not always):
                 return
             self._noted = (now, fraction, stage)
         if not self._note(fraction, stage):

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Respons
 from pydantic import BaseModel, Field, RootModel
 from starlette.responses import StreamingResponse
 
-from stpe.serve import problems
+from stpe.serve import fetch, problems
 from stpe.serve.jobs.media import Worker
 from stpe.serve.jobs.requests import Call
 from stpe.serve.jobs.runner import Runner
@@ -92,7 +92,11 @@ class Jobs:
         self.signal = signal
 
     async def submit(self, call: Any, key: str | None, shared: Services) -> Job:
-        """Queue a job."""
+        """Queue a job. Addresses that will be refused are refused now."""
+        for name in ("video_url", "zip_url", "image_url"):
+            url = getattr(call.data, name, None)
+            if url is not None:
+                await shared.work.transfer(fetch.check, url, shared.settings.fetch_networks)
         data = call.data.model_dump(mode="json", exclude_none=True)
         return await shared.work.transfer(self.runner.submit, call.operation, data, key)
 
@@ -116,14 +120,18 @@ def _jobs(request: Request) -> Jobs:
 Running = Annotated[Jobs, Depends(_jobs)]
 
 
-@router.post("/run", response_model_exclude_unset=True, responses=problems.responses(413, 422, 429))
+@router.post(
+    "/run", response_model_exclude_unset=True, responses=problems.responses(403, 413, 422, 429)
+)
 async def run(body: RunRequest, shared: Shared, jobs: Running, key: Key = None) -> RunStatus:
     """Queue an operation; `/status/{id}` tells how it goes."""
     return _run_status(await jobs.submit(body.input, key, shared))
 
 
 @router.post(
-    "/runsync", response_model_exclude_unset=True, responses=problems.responses(413, 422, 429, 503)
+    "/runsync",
+    response_model_exclude_unset=True,
+    responses=problems.responses(403, 413, 422, 429, 503),
 )
 async def runsync(
     body: RunRequest,
@@ -160,7 +168,9 @@ async def cancel(job_id: JobId, shared: Shared, jobs: Running) -> RunStatus:
 
 
 @router.post(
-    "/jobs/submit", response_model_exclude_unset=True, responses=problems.responses(413, 422, 429)
+    "/jobs/submit",
+    response_model_exclude_unset=True,
+    responses=problems.responses(403, 413, 422, 429),
 )
 async def submit(body: SubmitRequest, shared: Shared, jobs: Running, key: Key = None) -> JobStatus:
     """Queue an operation; `/jobs/{job_id}` tells how it goes."""
