@@ -101,6 +101,10 @@ class Network:
         torch = import_torch()
         try:
             import transformers
+
+            # Its progress bars and reports would go between our own lines; errors are raised.
+            transformers.logging.set_verbosity_error()
+            transformers.logging.disable_progress_bar()
         except ImportError as error:
             raise MissingExtraError(
                 "this model needs transformers: pip install 'stpe[flagship]'"
@@ -133,16 +137,34 @@ class Network:
         self.uploads = _uploads.setdefault(self.device, Uploads(self.device))
         self._lock = threading.Lock()
 
-    def processor(self, file: str = "preprocessor_config.json") -> dict[str, Any]:
-        """The folder's preprocessing settings. Raises ModelError where they are missing."""
-        path = self.folder / file
+    def processor(self, kind: str = "image") -> dict[str, Any]:
+        """The folder's settings for preprocessing an "image" or "video", from a file of their own
+        or from processor_config.json. Raises ModelError where they are missing."""
+        own = f"{'' if kind == 'image' else kind + '_'}preprocessor_config.json"
+        for name in (own, "processor_config.json"):
+            path = self.folder / name
+            if not path.is_file():
+                continue
+            try:
+                settings = json.loads(path.read_text())
+                found = settings if name == own else settings.get(f"{kind}_processor")
+            except (OSError, ValueError, AttributeError) as error:
+                raise ModelError(f"{path} cannot be read: {error}") from error
+            if isinstance(found, dict):
+                return found
+        raise ModelError(f"{self.folder} has no {own}; pull the model again")
+
+    def tokenizer(self) -> Any:
+        """The folder's tokenizer. Raises ModelError where it is missing or damaged."""
+        from transformers import AutoTokenizer
+
+        # Without its files transformers makes a tokenizer that knows no word.
+        if not any((self.folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+            raise ModelError(f"{self.folder} has no tokenizer.json; pull the model again")
         try:
-            settings = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path} cannot be read: {error}") from error
-        if not isinstance(settings, dict):
-            raise ModelError(f"{path} holds no settings")
-        return settings
+            return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        except Exception as error:  # transformers and tokenizers raise many types
+            raise ModelError(f"the tokenizer in {self.folder} cannot be read: {error}") from error
 
     def pixels(
         self, images: Sequence[ImageHW3], size: tuple[int, int], settings: Mapping[str, Any]

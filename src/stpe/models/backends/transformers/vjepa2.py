@@ -35,7 +35,7 @@ class VJEPA2:
     def __init__(self, network: Network) -> None:
         config = network.config
         self._network = network
-        self._settings = network.processor("video_preprocessor_config.json")
+        self._settings = network.processor("video")
         crop = self._settings.get("crop_size", config.crop_size)
         self._crop = int(crop["height"] if isinstance(crop, dict) else crop)
         self._tubelet = int(config.tubelet_size)

@@ -1,0 +1,216 @@
+"""SAM 3 (Carion et al. 2025, arXiv 2511.16719): masks from words, boxes and points.
+
+One pass of the vision backbone serves every prompt: the detector's neck feeds the words, the
+tracker's neck, run when the first box or point comes, feeds the rest.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stpe.errors import UsageError
+from stpe.models.backends.transformers.runtime import Network, import_torch
+from stpe.models.backends.transformers.sam3_concepts import Found, decode
+from stpe.models.roles import F32, Detections, Masks
+from stpe.video.frame import ImageHW3
+
+if TYPE_CHECKING:
+    import torch
+
+_REMEMBERED = 1024  # concepts whose text features are kept
+
+
+class Encoded:
+    """One image's encoding, on the device: `vision` is the backbone's and the detector neck's
+    output, `levels` the tracker's features once they are needed."""
+
+    def __init__(self, vision: Any, height: int, width: int) -> None:
+        self.vision = vision
+        self.height = height
+        self.width = width
+        self.levels: list[torch.Tensor] | None = None
+
+
+class Sam3:
+    """Role Segmenter, prompted by words, boxes and points.
+
+    Args:
+        detector: Sam3Model, which finds every instance of a concept.
+        tracker: Sam3TrackerModel, which makes one mask a box or click; it shares the detector's
+            vision backbone.
+        prompts: prompts decoded at once.
+    """
+
+    accepts_text = True
+
+    def __init__(self, detector: Network, tracker: Network, prompts: int) -> None:
+        self._detector = detector
+        self._tracker = tracker
+        tracker.model.vision_encoder.backbone = detector.model.vision_encoder.backbone
+        self._prompts = prompts
+        self._settings = detector.processor()
+        self._side = int(detector.config.vision_config.backbone_config.image_size)
+        self._tokenizer = detector.tokenizer()
+        self._length = int(detector.config.text_config.max_position_embeddings)
+        self._words: OrderedDict[str, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
+        self._words_lock = threading.Lock()
+
+    def encode(self, image: ImageHW3) -> Encoded:
+        """Encode an image once for any number of prompts."""
+        height, width = image.shape[:2]
+        with self._detector.inference(f"one image of {width}x{height}"):
+            pixels = self._detector.pixels([image], (self._side, self._side), self._settings)
+            return Encoded(self._detector.model.vision_encoder(pixels), height, width)
+
+    def from_text(
+        self, encoded: Encoded, concepts: Sequence[str], threshold: float = 0.25
+    ) -> tuple[Detections, Masks]:
+        """Every instance of every concept whose score exceeds `threshold`, best first."""
+        found: list[tuple[str, Found, torch.Tensor]] = []
+        for start in range(0, len(concepts), self._prompts):
+            batch = concepts[start : start + self._prompts]
+            with self._detector.inference(f"{len(batch)} concepts"):
+                words_PLD, valid_PL = self._text(batch)
+                decoded = decode(
+                    self._detector.model, encoded.vision, words_PLD, valid_PL, threshold
+                )
+                for concept, each in zip(batch, decoded, strict=True):
+                    found.append((concept, each, _enlarged(each.masks_NHW, encoded) > 0.5))
+        size = np.array([encoded.width, encoded.height] * 2, np.float32)
+        boxes = [each.boxes_N4.cpu().numpy() * size for _, each, _ in found]
+        scores = [each.scores_N.cpu().numpy() for _, each, _ in found]
+        masks = [mask.cpu().numpy() for _, _, mask in found]
+        labels = [concept for concept, each, _ in found for _ in range(len(each.scores_N))]
+        if not labels:
+            nothing = np.zeros((0, encoded.height, encoded.width), bool)
+            empty = np.zeros(0, np.float32)
+            return Detections(np.zeros((0, 4), np.float32), empty, ()), Masks(nothing, empty)
+        scores_N = np.concatenate(scores)
+        best = np.argsort(-scores_N, kind="stable")
+        detections = Detections(
+            np.clip(np.concatenate(boxes), 0, size)[best],
+            scores_N[best],
+            tuple(labels[i] for i in best),
+        )
+        return detections, Masks(np.concatenate(masks)[best], scores_N[best])
+
+    def from_boxes(self, encoded: Encoded, boxes_N4: F32) -> Masks:
+        """One mask a box (xyxy pixels of the encoded image)."""
+        boxes = np.asarray(boxes_N4, np.float32).reshape(-1, 2, 2)
+        return self._masks(encoded, boxes, None, ambiguous=False)
+
+    def from_points(self, encoded: Encoded, points_NP2: F32, labels_NP: NDArray[np.int32]) -> Masks:
+        """One mask a prompt of P points (x, y pixels); label 1 foreground, 0 background.
+
+        A single point is ambiguous (part, whole, group): of the three masks for it, the one with
+        the best predicted IoU is returned.
+        """
+        points, labels = np.asarray(points_NP2, np.float32), np.asarray(labels_NP, np.int32)
+        return self._masks(encoded, points, labels, ambiguous=points.shape[1] == 1)
+
+    def _masks(
+        self,
+        encoded: Encoded,
+        points_NP2: F32,
+        labels_NP: NDArray[np.int32] | None,
+        *,
+        ambiguous: bool,
+    ) -> Masks:
+        """Masks from points, or where `labels_NP` is None from boxes given by two corners."""
+        torch = import_torch()
+        points = points_NP2 * (self._side / np.array([encoded.width, encoded.height], np.float32))
+        masks = np.zeros((len(points), encoded.height, encoded.width), bool)
+        scores = np.zeros(len(points), np.float32)
+        network = self._tracker
+        for start in range(0, len(points), self._prompts):
+            part = slice(start, start + self._prompts)
+            with network.inference(f"{self._prompts} masks of {encoded.width}x{encoded.height}"):
+                given = torch.from_numpy(points[part]).to(network.device)[None]
+                if labels_NP is None:
+                    prompt = {"input_boxes": given.flatten(2)}
+                else:
+                    labels = torch.from_numpy(labels_NP[part]).to(network.device)[None]
+                    prompt = {"input_points": given, "input_labels": labels}
+                answer = network.model(
+                    image_embeddings=self._levels(encoded), multimask_output=ambiguous, **prompt
+                )
+                quality, best = answer.iou_scores[0].float().max(-1)
+                logits = answer.pred_masks[0, torch.arange(len(best)), best].float()
+                masks[part] = (_enlarged(logits, encoded) > 0).cpu().numpy()
+                scores[part] = quality.clamp(0, 1).cpu().numpy()
+        return Masks(masks, scores)
+
+    def _levels(self, encoded: Encoded) -> list[torch.Tensor]:
+        """The tracker's features of the image, coarsest last."""
+        if encoded.levels is None:
+            model = self._tracker.model
+            tokens = encoded.vision.last_hidden_state
+            rows, columns = model.prompt_encoder.image_embedding_size
+            grid = tokens.view(1, rows, columns, -1).permute(0, 3, 1, 2)
+            levels = list(model.vision_encoder.neck(grid)[0][:-1])
+            levels[0] = model.mask_decoder.conv_s0(levels[0])
+            levels[1] = model.mask_decoder.conv_s1(levels[1])
+            levels[-1] = levels[-1] + model.no_memory_embedding.view(1, -1, 1, 1)
+            encoded.levels = levels
+        return encoded.levels
+
+    def _text(self, concepts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features P x L x D and validity P x L; those of known concepts come from memory."""
+        torch = import_torch()
+        with self._words_lock:
+            new = [c for c in dict.fromkeys(concepts) if c not in self._words]
+            if new:
+                tokens = self._tokenizer(
+                    new,
+                    padding="max_length",
+                    max_length=self._length,
+                    truncation=True,
+                    return_tensors="pt",
+                ).to(self._detector.device)
+                mask = tokens["attention_mask"]
+                features = self._detector.model.get_text_features(
+                    input_ids=tokens["input_ids"], attention_mask=mask, return_dict=True
+                ).pooler_output
+                self._words.update(zip(new, zip(features, mask.bool(), strict=True), strict=True))
+            known = [self._words[c] for c in concepts]
+            while len(self._words) > _REMEMBERED:
+                self._words.popitem(last=False)
+        return torch.stack([f for f, _ in known]), torch.stack([v for _, v in known])
+
+    def close(self) -> None:
+        """Free the weights."""
+        self._words.clear()
+        self._tracker.close()
+        self._detector.close()
+
+
+def _enlarged(maps_Nhw: torch.Tensor, encoded: Encoded) -> torch.Tensor:
+    """Bilinear, to the image's size."""
+    size = (encoded.height, encoded.width)
+    if not len(maps_Nhw):
+        return maps_Nhw.new_zeros((0, *size))
+    interpolate = import_torch().nn.functional.interpolate
+    return interpolate(maps_Nhw[None], size, mode="bilinear", align_corners=False)[0]
+
+
+def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> Sam3:
+    """From a hub repository's folder; `prompts` (default 32 on a GPU, 4 on a CPU) are decoded at
+    once.
+
+    Raises:
+        UsageError: `prompts` is not positive.
+        ModelError: the folder is incomplete, damaged, or of another model.
+    """
+    detector = Network("Sam3Model", files["repository"], options)
+    tracker = Network("Sam3TrackerModel", files["repository"], options)
+    prompts = int(options.get("prompts") or (32 if detector.device.startswith("cuda") else 4))
+    if prompts < 1:
+        raise UsageError("option prompts must be positive")
+    return Sam3(detector, tracker, prompts)

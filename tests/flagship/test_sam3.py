@@ -1,0 +1,118 @@
+"""SAM 3 through the real loading path equals direct transformers calls, prompt by prompt."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flagship_reference import SAM3, normalised, save_sam3, tiny_sam3
+
+torch = pytest.importorskip("torch", reason="the flagship extra is not installed")
+transformers = pytest.importorskip("transformers", reason="the flagship extra is not installed")
+
+from stpe.errors import ModelError  # noqa: E402
+from stpe.models.backends.transformers import sam3  # noqa: E402
+
+CONCEPTS = ["person", "red ball", "a small dog", "door", "person in blue"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_sam3(transformers.Sam3VideoModel(tiny_sam3()).eval(), tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def segmenter(folder: Path) -> sam3.Sam3:
+    return sam3.load({"repository": folder}, {"dtype": "float32", "prompts": 3})
+
+
+def enlarged(maps: Any) -> Any:
+    return torch.nn.functional.interpolate(maps[None], (96, 160), mode="bilinear")[0]
+
+
+def test_words_equal_one_call_a_concept(
+    folder: Path, segmenter: sam3.Sam3, picture: np.ndarray
+) -> None:
+    model = transformers.Sam3Model.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    pixels = normalised(picture, 112, 112, "bilinear", SAM3)
+    expected = []
+    for concept in CONCEPTS:
+        words = tokenizer(concept, padding="max_length", max_length=32, return_tensors="pt")
+        with torch.inference_mode():
+            out = model(pixel_values=pixels, **words)
+        scores = (out.pred_logits.sigmoid() * out.presence_logits.sigmoid())[0]
+        masks = enlarged(out.pred_masks[0].sigmoid()) > 0.5
+        expected += [
+            (concept, float(s), b.numpy(), m.numpy())
+            for s, b, m in zip(scores, out.pred_boxes[0], masks, strict=True)
+        ]
+    expected.sort(key=lambda e: -e[1])
+    threshold = (expected[20][1] + expected[21][1]) / 2
+    found, masks = segmenter.from_text(segmenter.encode(picture), CONCEPTS, threshold)
+    assert found.labels == tuple(e[0] for e in expected[:21])
+    np.testing.assert_allclose(found.scores_N, [e[1] for e in expected[:21]], atol=1e-4)
+    size = np.array([160, 96, 160, 96])
+    boxes = np.clip(np.array([e[2] for e in expected[:21]]) * size, 0, size)
+    np.testing.assert_allclose(found.boxes_N4, boxes, atol=1e-4 * 160)
+    assert (masks.masks_NHW == np.array([e[3] for e in expected[:21]])).mean() > 0.9999
+    nothing, no_masks = segmenter.from_text(segmenter.encode(picture), CONCEPTS, 1.0)
+    assert len(nothing) == 0
+    assert no_masks.masks_NHW.shape == (0, 96, 160)
+
+
+def test_boxes_and_points_equal_the_tracker(
+    folder: Path, segmenter: sam3.Sam3, picture: np.ndarray
+) -> None:
+    model = transformers.Sam3TrackerModel.from_pretrained(folder).eval()
+    pixels = normalised(picture, 112, 112, "bilinear", SAM3)
+    generator = np.random.default_rng(1)
+    corners = generator.uniform(0, 96, (5, 2, 2)).astype(np.float32)
+    boxes = np.concatenate([corners.min(1), corners.max(1)], 1)
+    points = generator.uniform(0, 96, (2, 3, 2)).astype(np.float32)
+    labels = np.array([[1, 1, 0], [1, 0, 0]], np.int32)
+    to_model = np.array([112 / 160, 112 / 96], np.float32)
+    encoded = segmenter.encode(picture)
+    cases = [
+        (segmenter.from_boxes(encoded, boxes), {"input_boxes": boxes * np.tile(to_model, 2)}),
+        (
+            segmenter.from_points(encoded, points, labels),
+            {"input_points": points * to_model, "input_labels": labels},
+        ),
+        (
+            segmenter.from_points(encoded, points[:, :1], labels[:, :1]),
+            {"input_points": points[:, :1] * to_model, "input_labels": labels[:, :1]},
+        ),
+    ]
+    for number, (found, prompt) in enumerate(cases):
+        inputs = {name: torch.from_numpy(value)[None] for name, value in prompt.items()}
+        with torch.inference_mode():
+            out = model(pixel_values=pixels, multimask_output=number == 2, **inputs)
+        quality, best = out.iou_scores[0].max(-1)
+        masks = enlarged(out.pred_masks[0, torch.arange(len(best)), best]) > 0
+        np.testing.assert_allclose(found.scores_N, quality.clamp(0, 1), atol=1e-4)
+        assert found.masks_NHW.any()
+        assert (found.masks_NHW == masks.numpy()).mean() > 0.9999
+
+
+def test_the_image_is_encoded_once(
+    segmenter: sam3.Sam3, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = segmenter._detector.model.vision_encoder.backbone
+    assert segmenter._tracker.model.vision_encoder.backbone is backbone
+    passes = []
+    backbone.register_forward_hook(lambda *_: passes.append(1))
+    encoded = segmenter.encode(picture)
+    segmenter.from_text(encoded, CONCEPTS)
+    segmenter.from_boxes(encoded, np.array([[10, 10, 60, 60]], np.float32))
+    segmenter.from_points(encoded, np.full((1, 1, 2), 40, np.float32), np.ones((1, 1), np.int32))
+    assert len(passes) == 1
+
+
+def test_a_folder_without_tokenizer_is_one_line(folder: Path) -> None:
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ModelError, match="tokenizer"):
+        sam3.load({"repository": folder}, {})
