@@ -6,6 +6,10 @@ import re
 import sys
 from pathlib import Path
 
+import click
+
+from stpe.cli import cli
+from stpe.models.catalog import catalog
 from stpe.signals import KEYS, SIGNALS
 
 HERE = Path(__file__).resolve().parent
@@ -42,7 +46,56 @@ def _type(text: str) -> str:
     return re.sub(r"\bfloat\b", "float32", text)
 
 
-PAGES = {"signals.md": signals_page}
+def cli_page() -> str:
+    """docs/cli.md."""
+    lines = [
+        "# Command line",
+        "",
+        "Made from `src/stpe/cli.py` by `python docs/generate.py`.",
+        "",
+        "`--json` prints one JSON document on stdout and nothing else there; progress goes to "
+        "stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 3 some inputs failed (the rest are "
+        "whole), 130 interrupted (the same call resumes).",
+    ]
+    for path, command in _commands(cli, "stpe"):
+        context = click.Context(command, info_name=path, terminal_width=96, max_content_width=96)
+        lines += ["", f"## {path}", "", "```", command.get_help(context), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(group: click.Command, path: str) -> list[tuple[str, click.Command]]:
+    if not isinstance(group, click.Group):
+        return [(path, group)]
+    return [
+        found
+        for name, command in sorted(group.commands.items())
+        for found in _commands(command, f"{path} {name}")
+    ]
+
+
+def models_page() -> str:
+    """docs/models.md."""
+    lines = [
+        "# Models",
+        "",
+        "Made from `src/stpe/models/catalog.toml` by `python docs/generate.py`. A licence marked "
+        "believed is what is generally held but not stated with the file.",
+        "",
+        "| id | role | what | licence of the weights | MB | from |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{m.id}` | {m.role} | {m.summary} | {m.licence} | {m.size_mb:.0f} "
+        f"| {m.files[0].sources[0] if m.files else 'no weights'} |"
+        for m in catalog().models.values()
+    ]
+    for name, profile in catalog().profiles.items():
+        chosen = ", ".join(f"{role} `{model}`" for role, model in profile.roles.items())
+        lines += ["", f"**{name}**: {profile.summary}. {chosen}."]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"signals.md": signals_page, "cli.md": cli_page, "models.md": models_page}
 
 
 def main() -> int:
