@@ -29,6 +29,7 @@ _STATE = pa.schema(
                         ("id", pa.int64()),
                         ("mean", _NUMBERS),
                         ("covariance", _NUMBERS),
+                        ("box", _NUMBERS),
                         ("label", pa.string()),
                         ("embedding", _NUMBERS),
                         ("seen_s", pa.float64()),
@@ -53,6 +54,7 @@ class Tracklets(Stage):
     optional = (
         "frames.shot_id",
         "objects.origin",
+        "objects.mask_confidence",
         "objects.embedding",
         *FLOW,
         "motion.camera_homography",
@@ -94,15 +96,19 @@ class Tracklets(Stage):
 
 
 def scores_of(objects: pa.Table) -> F64:
-    """How sure each object is to be there at all, 0..1.
+    """How sure each object is to be there at all, 0..1, whatever it is.
 
-    An unnamed object's confidence says how well it stands out, so it counts for half.
+    What the detector doubts may still stand out as a region of its own: a perfect mask halves the
+    doubt. An unnamed object's confidence holds its mask's quality already.
     """
     score: F64 = objects["confidence"].to_numpy().astype(np.float64)
-    if "origin" not in objects.column_names:
-        return score
-    unnamed = np.array([origin == "automatic" for origin in objects["origin"].to_pylist()], bool)
-    return np.where(unnamed, 0.5 + score / 2, score)
+    stands_out = np.zeros(len(objects))
+    if "mask_confidence" in objects.column_names:
+        stands_out = objects["mask_confidence"].fill_null(0.0).to_numpy().astype(np.float64)
+    if "origin" in objects.column_names:
+        unnamed = [origin == "automatic" for origin in objects["origin"].to_pylist()]
+        stands_out[np.array(unnamed, bool)] = 1.0
+    return np.asarray(1 - (1 - score) * (1 - stands_out / 2))
 
 
 def _carry(tracker: Tracker, motion: pa.Table, row: int, size: tuple[int, int]) -> None:
@@ -126,7 +132,7 @@ def _boxes(objects: pa.Table) -> Boxes:
     return Boxes(
         np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1),
         scores_of(objects),
-        objects["label"].to_pylist(),
+        [None if name == "object" else name for name in objects["label"].to_pylist()],
         embeddings,
     )
 
@@ -139,6 +145,7 @@ def _restore(state: pa.Table | None) -> tuple[Tracker, int | None]:
         Track(
             id=t["id"],
             filter=BoxFilter(_array(t["mean"], (4, 2)), _array(t["covariance"], (4, 2, 2))),
+            box_4=np.array(t["box"]),
             label=t["label"],
             embedding_D=None if t["embedding"] is None else np.array(t["embedding"]),
             seen_s=t["seen_s"],
@@ -159,6 +166,7 @@ def _save(tracker: Tracker, shot: int | None) -> pa.Table:
             "id": t.id,
             "mean": t.filter.mean_42.ravel(),
             "covariance": t.filter.covariance_422.ravel(),
+            "box": t.box_4,
             "label": t.label,
             "embedding": t.embedding_D,
             "seen_s": t.seen_s,

@@ -55,6 +55,7 @@ class Tracks(Stage):
     )
     optional = (
         "objects.origin",
+        "objects.mask_confidence",
         "objects.embedding",
         "objects.motion",
         "objects.object_velocity_px_s",

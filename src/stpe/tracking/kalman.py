@@ -80,3 +80,9 @@ class BoxFilter:
         self.mean_42[axes] += gain * surprise[:, None]
         row = self.covariance_422[axes, seen, :].copy()
         self.covariance_422[axes] -= gain[:, :, None] * row[:, None, :]
+
+
+def roamed_4(box_4: F64, seconds: float) -> F64:
+    """Variance of a measured box around where it was, had it since gone anywhere it could."""
+    scale = float(np.sqrt(box_4[2] * box_4[3]))
+    return np.asarray((_MEASURED * scale) ** 2 + (_FIRST_VELOCITY * scale * seconds) ** 2)

@@ -3,8 +3,9 @@
 First sure detections with tracks by overlap, appearance and score (fused as in BoT-SORT, Aharon et
 al. 2022); then what is left of both by distance in units of the filter's own uncertainty, which
 grows while a track is unseen; then unsure detections with tracks that were just seen (ByteTrack,
-Zhang et al. 2022); last, sure detections with tracks seen only once. Between frames a track
-follows the flow inside it, relative to the camera; while unseen, the camera alone.
+Zhang et al. 2022); then sure detections with tracks seen only once; last, what looks alike and has
+no rival, wherever it could have gone meanwhile. Between frames a track follows the flow inside it,
+relative to the camera; while unseen, the camera alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.geometry.field import FlowField
-from stpe.tracking.kalman import BoxFilter
+from stpe.tracking.kalman import BoxFilter, roamed_4
 from stpe.tracking.motion import box_flow, camera_step
 
 F64 = NDArray[np.float64]
@@ -25,20 +26,23 @@ F64 = NDArray[np.float64]
 SURE = 0.6  # score from which a detection can prolong any track (as in ByteTrack)
 BEGIN = 0.7  # and from which it can begin one
 LOST_S = 2.0  # seconds a track is looked for
-_LEAST_SIMILAR = {"overlap": 0.1, "distance": 0.1, "unsure": 0.5, "once": 0.3}
-_APPEARANCE = 2.0  # similarity falls by e for every half unit of cosine distance
+_LEAST_SIMILAR = {"overlap": 0.1, "distance": 0.1, "unsure": 0.5, "once": 0.3, "alone": 0.5}
+#: Similarity falls by e to this times the cosine distance; where place says little, faster.
+_APPEARANCE = (2.0, 6.0)
 _DISTANCE = 0.1  # and for every ten units of squared Mahalanobis distance
-_RELABELLED = 0.6  # two class names for one object are possible
+_RELABELLED = 0.8  # a detector often has two names for one object
+_CHANCE = 0.1  # similarity that something new reaches by chance
 _MEMORY = 0.9  # of appearance, an observation
 
 
 @dataclass
 class Boxes:
-    """Detections of a frame: boxes (cx, cy, w, h), scores 0..1, names, unit embeddings or none."""
+    """Detections of a frame: boxes (cx, cy, w, h), scores 0..1, names (None: unnamed), unit
+    embeddings or none."""
 
     boxes_N4: F64
     scores_N: F64
-    labels: Sequence[str]
+    labels: Sequence[str | None]
     embeddings_ND: F64 | None = None
 
     def __len__(self) -> int:
@@ -51,8 +55,8 @@ class Track:
 
     Attributes:
         id: its number.
-        filter: where it is.
-        label: its last class name.
+        filter: where it is. box_4: where it was last seen.
+        label: its last class name; None as long as it had none.
         embedding_D: running appearance; None where none was given.
         seen_s: time of the last observation.
         hits: observations.
@@ -63,7 +67,8 @@ class Track:
 
     id: int
     filter: BoxFilter
-    label: str
+    box_4: F64
+    label: str | None
     embedding_D: F64 | None
     seen_s: float
     hits: int = 1
@@ -78,7 +83,7 @@ class Track:
         at_camera = np.concatenate([box[:2] + self.camera_2, box[2:]])
         shift, scale = camera_step(homography, at_camera)
         self.camera_2 = self.camera_2 + shift
-        self.camera_scale *= scale
+        self.camera_scale = float(np.clip(self.camera_scale * scale, 0.5, 2.0))
         if self.shift_2 is None or self.missed:
             return
         at_flow = np.concatenate([box[:2] + self.shift_2, box[2:]])
@@ -121,7 +126,7 @@ class Tracker:
         matched: set[int] = set()
 
         def match(kind: str, tracks: list[Track], candidates: list[int]) -> None:
-            similar = _similarity(kind, tracks, boxes, candidates)
+            similar = _similarity(kind, tracks, boxes, candidates, pts)
             for row, column in assign(similar, _LEAST_SIMILAR[kind]):
                 track, box = tracks[row], candidates[column]
                 _observe(track, boxes, box, pts)
@@ -142,6 +147,7 @@ class Tracker:
         seen = [track for track in left(proven) if not track.missed]
         match("unsure", seen, [i for i in sorted(free) if boxes.scores_N[i] < SURE])
         match("once", once, sure())
+        match("alone", [t for t in left(self.tracks) if not t.missed], sure())
         for track in left(self.tracks):
             track.missed = True
         self.tracks = [t for t in self.tracks if not t.missed or _looked_for(t, pts)]
@@ -155,7 +161,8 @@ class Tracker:
         embedding = None if boxes.embeddings_ND is None else boxes.embeddings_ND[box]
         start = BoxFilter.start(boxes.boxes_N4[box])
         self.next_id += 1
-        return Track(self.next_id - 1, start, boxes.labels[box], embedding, pts)
+        corner = boxes.boxes_N4[box]
+        return Track(self.next_id - 1, start, corner, boxes.labels[box], embedding, pts)
 
 
 def assign(similar: F64, least: float) -> list[tuple[int, int]]:
@@ -177,31 +184,48 @@ def overlap(a_N4: F64, b_M4: F64) -> F64:
     return np.asarray(inner / np.maximum(union, 1e-9))
 
 
-def _similarity(kind: str, tracks: list[Track], boxes: Boxes, candidates: list[int]) -> F64:
+def _similarity(
+    kind: str, tracks: list[Track], boxes: Boxes, candidates: list[int], pts: float
+) -> F64:
     if not tracks or not candidates:
         return np.zeros((len(tracks), len(candidates)))
     found = boxes.boxes_N4[candidates]
     expected = np.stack([track.filter.box_4 for track in tracks])
-    if kind == "distance":
-        variance = np.stack([track.filter.innovation_4 for track in tracks])
-        gap = (found[None] - expected[:, None]) ** 2 / variance[:, None]
-        similar = np.exp(-_DISTANCE * gap.sum(axis=2))
+    if kind in ("distance", "alone"):
+        similar = _near(expected, np.stack([t.filter.innovation_4 for t in tracks]), found)
     else:
         similar = overlap(expected, found)
+    if kind == "alone":
+        # Things turn around, and whoever films them keeps them where they are in the picture.
+        spread = np.stack([roamed_4(t.box_4, pts - t.seen_s) for t in tracks])
+        similar = np.maximum(similar, _near(np.stack([t.box_4 for t in tracks]), spread, found))
     for row, track in enumerate(tracks):
         if boxes.embeddings_ND is not None and track.embedding_D is not None:
-            cosine = boxes.embeddings_ND[candidates] @ track.embedding_D
-            similar[row] *= np.exp(-_APPEARANCE * (1 - np.nan_to_num(cosine, nan=1.0)))
-        renamed = [boxes.labels[i] != track.label for i in candidates]
+            cosine = np.nan_to_num(boxes.embeddings_ND[candidates] @ track.embedding_D, nan=1.0)
+            similar[row] *= np.exp(-_APPEARANCE[kind == "alone"] * (1 - cosine))
+        renamed = [
+            None not in (boxes.labels[i], track.label) and boxes.labels[i] != track.label
+            for i in candidates
+        ]
         similar[row] *= np.where(renamed, _RELABELLED, 1.0)
     if kind != "unsure":
         similar = similar * boxes.scores_N[candidates]
+    if kind == "alone":
+        rivals = similar.sum(axis=0) + similar.sum(axis=1)[:, None] - similar
+        similar = similar / (rivals + _CHANCE)
     return np.asarray(similar)
+
+
+def _near(expected_N4: F64, variance_N4: F64, found_M4: F64) -> F64:
+    gap = (found_M4[None] - expected_N4[:, None]) ** 2 / variance_N4[:, None]
+    return np.asarray(np.exp(-_DISTANCE * gap.sum(axis=2)))
 
 
 def _observe(track: Track, boxes: Boxes, box: int, pts: float) -> None:
     track.filter.update(boxes.boxes_N4[box])
-    track.label, track.seen_s, track.missed = boxes.labels[box], pts, False
+    track.box_4 = boxes.boxes_N4[box]
+    track.label = boxes.labels[box] or track.label
+    track.seen_s, track.missed = pts, False
     track.hits += 1
     if boxes.embeddings_ND is None or not np.isfinite(boxes.embeddings_ND[box]).all():
         return
