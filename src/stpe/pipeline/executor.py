@@ -13,8 +13,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
-
 from stpe.errors import SourceError
 from stpe.models.backends.openvino.session import core_count
 from stpe.pipeline.artifacts import ArtifactStore
@@ -26,6 +24,7 @@ from stpe.pipeline.pool import Pool
 from stpe.pipeline.progress import Progress
 from stpe.pipeline.reader import Reader
 from stpe.pipeline.tables import concat
+from stpe.pipeline.threads import one_thread_each
 from stpe.stages.stage import ANALYSIS, Span
 from stpe.video.sampler import Measured, sample
 from stpe.video.source import Source
@@ -66,8 +65,7 @@ def execute(
         SourceError: the source yields no frame.
         DatasetError: an artifact cannot be written.
     """
-    # Parallelism is one window a core; a library that starts threads of its own gets in the way.
-    cv2.setNumThreads(1)
+    one_thread_each()
     with Pool(workers or core_count()) as pool:
         run = _Run(plan, source, store, models, progress or Progress(), pool)
         for phase in range(1 + max((node.phase for node in plan.nodes), default=0)):

@@ -10,6 +10,7 @@ from pycocotools import mask as coco
 
 from stpe.models.roles import F32, DepthEstimator
 from stpe.signals import schema
+from stpe.stages.cover import cover
 from stpe.stages.stage import ANALYSIS, Output, Stage, Window
 
 #: Analysis pixels a stored depth cell; each cell is the mean of its pixels.
@@ -54,6 +55,7 @@ class ObjectDepth(Stage):
     """
 
     name = "object_depth"
+    version = "2"
     reads = ("frames.depth", "frames.depth_shape", "frames.depth_confidence", "objects.box_xyxy")
     optional = ("objects.mask_rle",)
     writes = tuple(f"objects.{column}" for column in _OBJECT)
@@ -98,8 +100,9 @@ def _cells(
     """Cells of the depth map that an object covers by half; at least its most covered one."""
     height, width = shape_hw
     if rle is not None:
-        mask = coco.decode({"size": rle["size"], "counts": str(rle["counts"]).encode()})
-        cover = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        counts = {"size": rle["size"], "counts": str(rle["counts"]).encode()}
+        x, y, w, h = coco.toBbox(counts)
+        covered = cover(coco.decode(counts), (height, width), np.array([x, y, x + w, y + h], "f4"))
     else:
         x0, y0, x1, y1 = np.asarray(box_xyxy) * np.tile([width / size[0], height / size[1]], 2)
         across = np.clip(
@@ -108,5 +111,5 @@ def _cells(
         down = np.clip(
             np.minimum(np.arange(height) + 1, y1) - np.maximum(np.arange(height), y0), 0, 1
         )
-        cover = down[:, None] * across
-    return np.asarray((cover > 0) & (cover >= min(0.5, float(cover.max()))), bool)
+        covered = down[:, None] * across
+    return np.asarray((covered > 0) & (covered >= min(0.5, float(covered.max()))), bool)

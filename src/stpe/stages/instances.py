@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from stpe.models.roles import F32
+from stpe.stages.cover import cover
 
 MaskHW = NDArray[np.bool_]
 
@@ -59,20 +60,25 @@ class Evidence:
         what runs along the border is mostly background. The mask must not be empty.
         """
         doubt = 1.0
+        box = tight_box(mask_HW)
+        weights: dict[tuple[int, ...], tuple[F32, F32]] = {}
+        for grid in (self.dense_hwC, self.saliency_hw, self.motion_hw):
+            if grid is not None and grid.shape[:2] not in weights:
+                weights[grid.shape[:2]] = _weights(cover(mask_HW, grid.shape[:2], box))
         if self.dense_hwC is not None:
-            inside, around = _weights(mask_HW, self.dense_hwC.shape[:2])
+            inside, around = weights[self.dense_hwC.shape[:2]]
             doubt *= 1 - np.clip(
                 1 - _pool(self.dense_hwC, inside) @ _pool(self.dense_hwC, around), 0, 1
             )
         for map_hw, weight in ((self.saliency_hw, 1.0), (self.motion_hw, 0.5)):
             if map_hw is not None:
-                inside, around = _weights(mask_HW, map_hw.shape)
+                inside, around = weights[map_hw.shape]
                 contrast = (map_hw * inside).sum() - (map_hw * around).sum()
                 doubt *= 1 - weight * np.clip(contrast, 0, 1)
         height, width = mask_HW.shape
         edge = sum(int(side.sum()) for side in (mask_HW[0], mask_HW[-1]))
         edge += sum(int(side.sum()) for side in (mask_HW[:, 0], mask_HW[:, -1]))
-        x0, y0, x1, y1 = tight_box(mask_HW)
+        x0, y0, x1, y1 = box
         outline = 2 * float(x1 - x0 + y1 - y0)
         cut = min(1.0, edge / outline)
         return float((1 - doubt) * (1 - cut) * max(0.0, 1 - edge / (2 * (height + width))) ** 2)
@@ -86,16 +92,28 @@ class Evidence:
             mask_HW = np.zeros((height, width), bool)
             x0, y0, x1, y1 = np.round(instance.box_4).astype(int)
             mask_HW[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)] = True
-        return _pool(self.dense_hwC, _weights(mask_HW, self.dense_hwC.shape[:2])[0])
+        inside = cover(mask_HW, self.dense_hwC.shape[:2], tight_box(mask_HW))
+        return _pool(self.dense_hwC, inside / (inside.sum() + 1e-9))
 
 
 def tidy(mask_HW: MaskHW) -> MaskHW:
     """Without specks: the connected pieces that hold at least SPECK of the mask."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask_HW.astype(np.uint8))
+    if not mask_HW.any():
+        return mask_HW
+    x0, y0, x1, y1 = (int(v) for v in tight_box(mask_HW))
+    part = np.ascontiguousarray(mask_HW[y0:y1, x0:x1])
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(part.view(np.uint8))
     areas = stats[:, cv2.CC_STAT_AREA]
     keep = areas >= SPECK * areas[1:].sum()
-    keep[0] = False
-    return np.asarray(keep[labels] if count > 1 else mask_HW)
+    if keep[1:].all():
+        return mask_HW
+    tidied = mask_HW.copy()
+    for label in range(1, count):
+        if not keep[label]:
+            x, y, w, h = (int(v) for v in stats[label, : cv2.CC_STAT_AREA])
+            speck = labels[y : y + h, x : x + w] == label
+            tidied[y0 + y : y0 + y + h, x0 + x : x0 + x + w][speck] = False
+    return tidied
 
 
 def tight_box(mask_HW: MaskHW) -> F32:
@@ -158,11 +176,9 @@ def _sampled(mask_HW: MaskHW | None) -> MaskHW:
     return mask_HW[_STEP // 2 :: _STEP, _STEP // 2 :: _STEP]
 
 
-def _weights(mask_HW: MaskHW, shape: tuple[int, ...]) -> tuple[F32, F32]:
-    """How much of each cell lies inside the mask, and in a band two cells wide around it; each
+def _weights(inside: F32) -> tuple[F32, F32]:
+    """From how much of each cell the mask covers: that, and a band two cells wide around it; each
     sums to one."""
-    size = (shape[1], shape[0])
-    inside = cv2.resize(mask_HW.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     core = (inside > 0.2).astype(np.uint8)
     around = (cv2.dilate(core, np.ones((5, 5), np.uint8)) - core) * (1 - inside)
     return inside / (inside.sum() + 1e-9), around / (around.sum() + 1e-9)

@@ -52,6 +52,7 @@ class Objects(Stage):
     """`objects` rows of each analysis frame, most confident first."""
 
     name = "objects"
+    version = "2"
     optional = (
         "frames.dense",
         "frames.dense_shape",

@@ -8,7 +8,7 @@ Shape legend: h w rows and columns of a grid, C channels, N regions.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -71,49 +71,61 @@ def feature_boxes(dense_hwC: NDArray[Any], limit: int) -> list[F32]:
     count = rows * columns
     total = 2 * count - 1
     flat = dense_hwC.reshape(count, channels).astype(np.float32)
-    sums = np.zeros((total, channels), np.float32)
-    sums[:count] = flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-9)
-    size = np.zeros(total)
-    size[:count] = 1
+    flat = flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-9)
+    size = [1] * count + [0] * (count - 1)
     born, died = np.zeros(total), np.zeros(total)
     box = np.zeros((total, 4), np.float32)  # x0, y0, -x1, -y1: merged by one minimum
     y, x = np.divmod(np.arange(count), columns)
     box[:count] = np.stack([x, y, -x - 1, -y - 1], 1)
 
+    # Inner products of the regions' feature sums are all that costs need. A region has the row and
+    # column of one of its patches, `place`.
+    products = (flat @ flat.T).astype(np.float64)
+    place = list(range(count)) + [0] * (count - 1)
+    square = products.diagonal().tolist()
+    square += [0.0] * (count - 1)
     neighbours: list[set[int]] = [set() for _ in range(total)]
     index = np.arange(count).reshape(rows, columns)
-    for a, b in (*zip(index[:, :-1].flat, index[:, 1:].flat, strict=True),
-                 *zip(index[:-1].flat, index[1:].flat, strict=True)):  # fmt: skip
-        neighbours[a].add(int(b))
-        neighbours[b].add(int(a))
+    for a, b in (
+        *zip(index[:, :-1].ravel().tolist(), index[:, 1:].ravel().tolist(), strict=True),
+        *zip(index[:-1].ravel().tolist(), index[1:].ravel().tolist(), strict=True),
+    ):
+        neighbours[a].add(b)
+        neighbours[b].add(a)
 
-    def costs(a: int, others: Iterable[int]) -> list[tuple[float, int, int]]:
-        """Growth of the within-region spread if `a` joined each of the others."""
-        others = list(others)
-        gap = sums[others] / size[others, None] - sums[a] / size[a]
-        growth = (gap * gap).sum(1) * size[others] * size[a] / (size[others] + size[a])
-        return [(float(g), min(a, b), max(a, b)) for g, b in zip(growth, others, strict=True)]
+    def cost(a: int, b: int, product: float) -> tuple[float, int, int]:
+        """Growth of the within-region spread if `a` joined `b`."""
+        m, n = size[a], size[b]
+        gap = square[a] / (m * m) + square[b] / (n * n) - 2 * product / (m * n)
+        return max(gap, 0.0) * m * n / (m + n), min(a, b), max(a, b)
 
-    heap = [item for a in range(count) for item in costs(a, [b for b in neighbours[a] if b > a])]
+    heap = [cost(a, b, float(products[a, b])) for a in range(count) for b in neighbours[a] if b > a]
     heapq.heapify(heap)
-    merged = np.zeros(total, bool)
+    merged = [False] * total
     for new in range(count, total):
-        cost, a, b = heapq.heappop(heap)
+        growth, a, b = heapq.heappop(heap)
         while merged[a] or merged[b]:
-            cost, a, b = heapq.heappop(heap)
-        merged[[a, b]] = True
-        born[new] = died[a] = died[b] = max(cost, born[a], born[b])
-        sums[new], size[new] = sums[a] + sums[b], size[a] + size[b]
+            growth, a, b = heapq.heappop(heap)
+        merged[a] = merged[b] = True
+        born[new] = died[a] = died[b] = max(growth, born[a], born[b])
+        size[new] = size[a] + size[b]
         box[new] = np.minimum(box[a], box[b])
-        neighbours[new] = (neighbours[a] | neighbours[b]) - {a, b}
-        for other in neighbours[new]:
+        here, there = place[a], place[b]
+        square[new] = square[a] + square[b] + 2 * float(products[here, there])
+        row = products[here] + products[there]
+        products[here] = row
+        products[:, here] = row
+        place[new] = here
+        others = (neighbours[a] | neighbours[b]) - {a, b}
+        neighbours[new] = others
+        for other in others:
             neighbours[other] -= {a, b}
             neighbours[other].add(new)
-        for item in costs(new, neighbours[new]) if neighbours[new] else ():
-            heapq.heappush(heap, item)
+            heapq.heappush(heap, cost(new, other, float(row[place[other]])))
 
     persistence = np.sqrt(died) - np.sqrt(born)
-    persistence[(size < 2) | (size > LARGEST_SHARE * count)] = 0
+    sizes = np.array(size)
+    persistence[(sizes < 2) | (sizes > LARGEST_SHARE * count)] = 0
     order = np.argsort(-persistence, kind="stable")[:limit]
     shares = np.abs(box[order]) / np.array([columns, rows, columns, rows], np.float32)
     return list(shares[persistence[order] > 0])

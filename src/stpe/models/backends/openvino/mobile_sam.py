@@ -8,6 +8,7 @@ Paper: Zhang et al., Faster Segment Anything: Towards Lightweight SAM for Mobile
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -94,8 +95,11 @@ class MobileSam:
         smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized = cv2.resize(image, (columns, rows), interpolation=smooth)
         canvas = np.zeros((1, 3, -(-rows // STRIDE) * STRIDE, -(-columns // STRIDE) * STRIDE), "f4")
-        normal = (resized.astype(np.float32) - graphs.PIXEL_MEAN) / graphs.PIXEL_STD
-        canvas[0, :, :rows, :columns] = normal.transpose(2, 0, 1)
+        normal = zip(cv2.split(resized), graphs.PIXEL_MEAN, graphs.PIXEL_STD, strict=True)
+        for channel, (plane, mean, std) in enumerate(normal):
+            inside = canvas[0, channel, :rows, :columns]
+            np.subtract(plane, mean, out=inside)
+            inside /= std
         return Encoded(self._encoder.run({"image": canvas})[0], height, width, scale)
 
     def from_boxes(self, encoded: Encoded, boxes_N4: F32) -> Masks:
@@ -144,7 +148,7 @@ class MobileSam:
             )
             for i in range(real):
                 best = 1 + int(quality[i, 1:].argmax()) if ambiguous else 0
-                masks[start + i] = _to_image(logits[i, best], encoded)
+                _fill(masks[start + i], logits[i, best], encoded)
                 scores[start + i] = np.clip(quality[i, best], 0, 1)
         return Masks(masks, scores)
 
@@ -172,16 +176,31 @@ class MobileSam:
         self._decoder.close()
 
 
-def _to_image(logits_hw: F32, encoded: Encoded) -> NDArray[np.bool_]:
-    """Bilinear samples of the logits at each pixel's centre, above zero."""
+def _fill(mask_HW: NDArray[np.bool_], logits_hw: F32, encoded: Encoded) -> None:
+    """Set the mask where bilinear samples of the logits at the pixels' centres are above zero.
+
+    A sample is positive only beside a positive logit, so the rest of the mask is not looked at.
+    """
+    positive = logits_hw > 0
+    rows, columns = np.flatnonzero(positive.any(1)), np.flatnonzero(positive.any(0))
+    if not len(rows):
+        return
     step = encoded.scale * 4 / STRIDE
+    y0, y1 = _between(rows, step, encoded.height)
+    x0, x1 = _between(columns, step, encoded.width)
     offset = 0.5 * step - 0.5
-    warp = np.array([[step, 0, offset], [0, step, offset]], np.float32)
+    warp = np.array([[step, 0, offset + step * x0], [0, step, offset + step * y0]], np.float32)
     full = cv2.warpAffine(
         logits_hw.astype(np.float32),
         warp,
-        (encoded.width, encoded.height),
+        (x1 - x0, y1 - y0),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return np.asarray(full > 0)
+    mask_HW[y0:y1, x0:x1] = full > 0
+
+
+def _between(cells: NDArray[Any], step: float, limit: int) -> tuple[int, int]:
+    """The pixels that a sample of these cells can reach."""
+    first, last = math.floor((cells[0] - 1) / step), math.ceil((cells[-1] + 2) / step)
+    return max(0, min(first, limit - 1)), max(1, min(last, limit))
