@@ -93,6 +93,24 @@ def server(folder, **options):
         running.stop()
 
 
+def _boxed(toys):
+    """The toy objects with a box, which no real object lacks."""
+    import pyarrow as pa
+
+    from stpe.stages.stage import Output
+
+    class Boxed(toys.Things):
+        writes = (*toys.Things.writes, "objects.box_xyxy")
+
+        def answer(self, window):
+            rows = super().answer(window).tables["objects"]
+            boxes = pa.array([[1.0, 2.0, 9.0, 8.0]] * rows.num_rows, pa.list_(pa.float32()))
+            kind = toys.schema("objects").field("box_xyxy").type
+            return Output({"objects": rows.append_column("box_xyxy", boxes.cast(kind))})
+
+    return Boxed
+
+
 def main():
     sys.path.insert(0, str(ROOT / "pipeline"))
     import toys
@@ -100,7 +118,7 @@ def main():
     from stpe.serve.roles import Roles
     from stpe.stages import registry
 
-    registry.STAGES = toys.STAGES
+    registry.STAGES = tuple(_boxed(toys) if s is toys.Things else s for s in toys.STAGES)
     Roles.start = lambda self: None  # no model is needed, so none is loaded ahead
     kind = sys.argv.pop(1)
     if kind == "runpod":
