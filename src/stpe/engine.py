@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from stpe.dataset.writer import DatasetWriter
 from stpe.errors import DatasetError, InterruptedRunError, ModelError, StpeError, UsageError
+from stpe.geometry.intrinsics import intrinsics
 from stpe.models import loader
 from stpe.models.roles import ROLES
 from stpe.pipeline.memory import steady
@@ -160,6 +161,7 @@ class Engine:
         without: Sequence[str] = (),
         concepts: Sequence[str] = (),
         context: str = "",
+        camera: str = "",
         image_fps: float | None = None,
     ) -> Plan:
         """What `process` with the same arguments would run. Raises UsageError."""
@@ -167,7 +169,8 @@ class Engine:
         long_side = resolution if isinstance(resolution, int) else None
         rate = None if fps == "native" else float(fps)
         sampling = Sampling(rate, size, long_side, image_fps)
-        request = Request(concepts=tuple(concepts), context=context)
+        intrinsics(camera, 1, 1)  # wrong ones are refused here, before any source is opened
+        request = Request(concepts=tuple(concepts), context=context, camera=camera)
         return make_plan(self.selection, request, sampling, signals, without)
 
     def process(
@@ -181,6 +184,7 @@ class Engine:
         without: Sequence[str] = (),
         concepts: Sequence[str] = (),
         context: str = "",
+        camera: str = "",
         image_fps: float | None = None,
         limits: Limits | None = None,
         progress: Progress | None = None,
@@ -200,6 +204,8 @@ class Engine:
             without: names not to store.
             concepts: words for what to look for.
             context: what the viewer should know, for captions.
+            camera: JSON of the camera's fx, fy, cx, cy in pixels of the stored frame; without it a
+                field of view is assumed.
             image_fps: rate of a folder or ZIP of images that carry no times; 30 by default.
             limits: what is refused of a source.
             progress: told what happens.
@@ -217,6 +223,7 @@ class Engine:
                 without=without,
                 concepts=concepts,
                 context=context,
+                camera=camera,
                 image_fps=image_fps,
             )
 

@@ -122,6 +122,8 @@ def engine_options(command: F) -> F:
             click.option("--without", metavar="A,B", help="Store all but these."),
             click.option("--concepts", metavar="A,B", help="Words for what to look for."),
             click.option("--context", default="", metavar="TEXT", help="Told to the captions."),
+            click.option("--camera", type=click.File(), metavar="FILE",
+                         help="JSON {fx, fy, cx, cy}, in pixels of the stored frame."),
         )
     ):  # fmt: skip
         command = option(command)
@@ -137,4 +139,5 @@ def arguments(chosen: dict[str, Any]) -> dict[str, Any]:
         "without": split(chosen["without"]) or (),
         "concepts": split(chosen["concepts"]) or (),
         "context": chosen["context"],
+        "camera": chosen["camera"].read() if chosen["camera"] else "",
     }

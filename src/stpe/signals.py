@@ -278,7 +278,7 @@ SIGNALS: tuple[Signal, ...] = (
     _s("objects.keypoints_confidence", pa.float32(), "1", "Mean joint score", "no person pose"),
     # tracks -------------------------------------------------------------------------------
     _s("tracks.track_id", pa.int64(), "", "Identity", key=True),
-    _s("tracks.label", pa.string(), "", "Most supported class name"),
+    _s("tracks.label", pa.string(), "", "Class name its observations support; else `object`"),
     _s("tracks.confidence", pa.float32(), "1", "Trust in label and continuity"),
     _s("tracks.first_pts", pa.float64(), "s", "pts of the first observation"),
     _s("tracks.last_pts", pa.float64(), "s", "pts of the last observation"),

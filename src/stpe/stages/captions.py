@@ -17,6 +17,8 @@ from stpe.signals import schema
 from stpe.stages.by_frame import rows_by_frame
 from stpe.stages.stage import Output, Stage, Window
 
+_LONE = 0.5  # of a detector's score for a thing of one look, in a video where others are followed
+_NAMED = 0.25  # trust in a name below which it is not spoken
 _LEVELS = ("caption_brief", "caption_normal", "caption_detailed")
 _FRAME = (*_LEVELS, "caption_evidence")
 
@@ -170,13 +172,18 @@ def _by_frame(window: Window, table: str) -> _Walk | None:
 
 
 def _thing(row: Mapping[str, Any], tracks: Mapping[Any, Mapping[str, Any]], area: int) -> Thing:
-    track = tracks.get(row.get("track_id"), {})
-    confidence = track.get("confidence")
+    track = tracks.get(row.get("track_id"))
+    if track is not None:
+        label, confidence = track["label"], track["confidence"]
+    else:
+        label, confidence = row["label"] or UNNAMED, row["confidence"] or 0.0
+        if tracks:
+            confidence *= _LONE
     return Thing(
         row["object_id"],
         row.get("track_id"),
-        track.get("label") or row["label"] or UNNAMED,
-        (row["confidence"] or 0.0) if confidence is None else confidence,
+        label if confidence >= _NAMED else UNNAMED,
+        confidence,
         row["box_xyxy"],
         min((row["area_px"] or 0.0) / max(area, 1), 1.0),
         row.get("motion"),

@@ -34,6 +34,8 @@ _TRACKS = (
     "mean_speed_px_s",
     "moving_share",
 )
+NAMED = 0.35  # support from which a track has a name
+UNNAMED = "object"
 #: Object sides (roots of area) a second up to which a moving track is slow, and moderate.
 SLOW, MODERATE = 0.5, 2.0
 _STILL_SHARE = 0.2  # a track that moves in fewer of its observations is static
@@ -98,16 +100,32 @@ def believable(score_N: F64) -> bool:
     return len(score_N) > 1 and float(better.mean()) >= BELIEVABLE
 
 
+def named(seen: pa.Table, score_N: F64) -> tuple[str, float]:
+    """What a track is, and the support for that, 0..1.
+
+    Support for a name is what the detector's scores for it come to over all observations: those
+    where it said something else, or nothing, count as none. A name with little support, or with
+    no majority among the names given, is no better than `object`, which all observations support.
+    """
+    votes: dict[str, float] = {}
+    for name, confidence in zip(
+        seen["label"].to_pylist(), seen["confidence"].to_pylist(), strict=True
+    ):
+        if name != UNNAMED:
+            votes[name] = votes.get(name, 0.0) + confidence / len(seen)
+    if votes:
+        best = max(votes, key=lambda name: votes[name])
+        if votes[best] >= max(NAMED, sum(votes.values()) / 2):
+            return best, votes[best]
+    return UNNAMED, float(score_N.mean())
+
+
 def _describe(seen: pa.Table, score: F64) -> dict[str, Any]:
-    labels = seen["label"].to_pylist()
-    votes = dict.fromkeys(labels, 0.0)
-    for name, weight in zip(labels, score, strict=True):
-        votes[name] += float(weight)
-    label = max(votes, key=lambda name: votes[name])
+    label, support = named(seen, score)
     trust = float(seen["tracklet_confidence"].fill_null(0.0).to_numpy().mean())
     row = {
         "label": label,
-        "confidence": votes[label] / sum(votes.values()) * np.sqrt(float(score.mean()) * trust),
+        "confidence": support * np.sqrt(trust),
         "first_pts": seen["pts"][0].as_py(),
         "last_pts": seen["pts"][-1].as_py(),
         "first_frame": seen["frame_index"][0].as_py(),
