@@ -149,7 +149,7 @@ class Engine:
         with self._locks[name]:
             if name not in self._loaded:
                 log.info("loading %s as %s", self.selection.models[name].id, name)
-                self._loaded[name] = loader.load(self.selection.models[name])
+                self._loaded[name] = loader.load(self.selection.models[name], part=self.role)
             return self._loaded[name]
 
     def plan(

@@ -112,6 +112,7 @@ class Model(_Strict):
         extra: the optional dependency set that it needs.
         cost_ms: median time of one call on two CPU cores, measured, for `stpe plan`.
         options: passed to the backend's `load`.
+        parts: roles whose loaded models it is made of; its backend has `compose` for `load`.
         files: its weights; none for an algorithm.
     """
 
@@ -125,12 +126,15 @@ class Model(_Strict):
     extra: str | None = None
     cost_ms: float | None = None
     options: dict[str, Any] = {}
+    parts: list[str] = []
     files: list[WeightFile] = []
 
     @model_validator(mode="after")
     def _known_role(self) -> Model:
         if self.role not in ROLES:
             raise ValueError(f"{self.id} has the unknown role {self.role}")
+        if not set(self.parts) <= set(ROLES) - {self.role}:
+            raise ValueError(f"{self.id} is made of roles that are not there: {self.parts}")
         if len({f.name for f in self.files}) != len(self.files):
             raise ValueError(f"{self.id} names a file twice")
         return self

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +88,11 @@ def resolve(profile: str = "auto", overrides: Mapping[str, str] | None = None) -
             raise ModelError(f"{model.id} cannot be used: {obstacle}")
         else:
             missing[role] = f"{model.id}: {obstacle}"
+    for role, model in list(models.items()):
+        absent = [part for part in model.parts if part not in models]
+        if absent:
+            del models[role]
+            missing[role] = f"{model.id} is made of {', '.join(model.parts)}: no {absent[0]}"
     return Selection(name, reason, models, missing, frozenset(overrides))
 
 
@@ -115,6 +120,10 @@ def prepare(selection: Selection, progress: Progress = silent) -> Selection:
     for role, error in failed.items():
         if role in selection.named:
             raise ModelError(error)
+    for role, model in selection.models.items():
+        for part in model.parts:
+            if part in failed:
+                failed.setdefault(role, f"{model.id} is made of {part}: {failed[part]}")
     return Selection(
         selection.profile,
         selection.reason,
@@ -124,8 +133,15 @@ def prepare(selection: Selection, progress: Progress = silent) -> Selection:
     )
 
 
-def load(model: Model, progress: Progress = silent) -> Any:
+def load(
+    model: Model, progress: Progress = silent, part: Callable[[str], Any] | None = None
+) -> Any:
     """The object that plays the model's role, its weights fetched where they are not cached.
+
+    Args:
+        model: of a selection.
+        progress: told of downloads.
+        part: the loaded model of a role, for models that are made of others.
 
     Raises:
         ModelError: the weights cannot be had or read, or the backend cannot run here.
@@ -135,7 +151,11 @@ def load(model: Model, progress: Progress = silent) -> Any:
         raise ModelError(f"{model.id} cannot be used: {obstacle}")
     files = fetch(model, progress)
     backend = importlib.import_module(f"stpe.models.backends.{model.backend}.{model.module}")
+    if model.parts and part is None:
+        raise ModelError(f"{model.id} is made of other models; load it with an Engine")
     try:
+        if part is not None and model.parts:
+            return backend.compose({role: part(role) for role in model.parts}, model.options)
         return backend.load(files, model.options)
     except (LookupError, TypeError, ValueError) as error:
         what = f"{type(error).__name__}: {error}"

@@ -8,8 +8,8 @@ at once. Every backend object also has `close() -> None`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -19,6 +19,7 @@ from stpe.video.frame import ImageHW3
 
 F32 = NDArray[np.float32]
 BoolNHW = NDArray[np.bool_]
+Direction = Literal["forward", "backward", "both"]
 
 ROLES: tuple[str, ...] = (
     "image_embedder",
@@ -160,6 +161,139 @@ class Segmenter(Protocol):
         self, encoded: Any, concepts: Sequence[str], threshold: float = 0.25
     ) -> tuple[Detections, Masks]:
         """Every instance of every concept. Raises ModelError where `accepts_text` is False."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoPrompt:
+    """What someone points at in one frame of a video, in pixels of the frame.
+
+    Everything but `texts` describes one object together: the boxes and the mask are united, the
+    points say what belongs to it, and boxes of label 0 are taken away.
+
+    Attributes:
+        texts: words; each may name several objects.
+        boxes_N4: float32 xyxy; `box_labels_N` 1 for the object, 0 for what is not of it.
+        points_P2: float32 x, y; `point_labels_P` 1 on the object, 0 off it.
+        mask_HW: bool, at the frame's size.
+    """
+
+    texts: tuple[str, ...] = ()
+    boxes_N4: F32 = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    box_labels_N: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    points_P2: F32 = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    point_labels_P: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    mask_HW: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoObject:
+    """An object in one frame.
+
+    Attributes:
+        id: positive; never given to another object of the session.
+        mask_HW: bool, at the frame's size; empty where the object is not seen.
+        score: how surely the mask is the object, 0..1; falls when it is lost.
+        label: the word that it was found by, or None.
+    """
+
+    id: int
+    mask_HW: NDArray[np.bool_]
+    score: float
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoFrame:
+    """The objects of one frame: its decoder index, its presentation time in seconds."""
+
+    index: int
+    pts: float
+    objects: tuple[VideoObject, ...]
+
+
+class VideoFrames(Protocol):
+    """Frames of a video by index, in as little memory as the owner allows; one thread at a time.
+
+    `pts` holds the presentation time of each frame, in seconds; its length is theirs.
+    """
+
+    pts: Sequence[float]
+
+    def image(self, index: int) -> ImageHW3:
+        """One frame. Cheapest in order, either way."""
+        ...
+
+
+class VideoSession(Protocol):
+    """Objects that are followed through one video. One call at a time."""
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """Objects that are there, in order of creation."""
+        ...
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that the session holds, beside the frames'."""
+        ...
+
+    def prompt(
+        self, frame_index: int, prompt: VideoPrompt, object_id: int | None = None
+    ) -> VideoFrame:
+        """Make objects of what the prompt names in a frame, or correct one that is there.
+
+        Returns:
+            The objects made or corrected; none where the words name nothing in the frame.
+
+        Raises:
+            UsageError: there is no such frame or object, or the prompt names nothing.
+        """
+        ...
+
+    def propagate(
+        self,
+        direction: Direction,
+        start: int | None = None,
+        max_frames: int | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Generator[VideoFrame, None, None]:
+        """Follow every object, frame by frame.
+
+        Args:
+            direction: "forward" or "backward" in time, or "both": forward, then backward.
+            start: the first frame, by default that of the first prompt; it is answered first.
+            max_frames: most frames answered each way, the first included; None for all there are.
+            cancelled: looked at between frames; true ends the iteration.
+
+        Raises:
+            UsageError: nothing has been prompted, or there is no such frame.
+        """
+        ...
+
+    def remove_object(self, object_id: int) -> None:
+        """Forget one object; the others stay. Raises UsageError if it is not there."""
+        ...
+
+    def reset(self) -> None:
+        """Forget every object; ids go on from where they were."""
+        ...
+
+    def close(self) -> None:
+        """Free what the session holds."""
+        ...
+
+
+@runtime_checkable
+class VideoSegmenter(Protocol):
+    """Masks of prompted objects through a video.
+
+    Where text is understood a model may hold back the first frames until it is sure of which
+    objects there are ("hot start"): `propagate` then answers them late, never out of order.
+    """
+
+    def open(self, frames: VideoFrames) -> VideoSession:
+        """A new session on a video, whose owner closes the frames after the session."""
         ...
 
 

@@ -1,0 +1,80 @@
+"""A rough mask made exact: what the segmenter finds where the guess is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stpe.models.roles import F32, Segmenter
+
+_POINTS = 3
+_MINOR = 0.1  # of the largest piece: smaller pieces of a guess do not stretch the box
+_SMALLEST = 16  # pixels of a guess worth looking at
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """The segmenter's mask nearest to a guess, and their soft intersection over union."""
+
+    mask_HW: NDArray[np.bool_]
+    agreement: float
+
+
+def exact(segmenter: Segmenter, encoded: Any, guess_HW: F32) -> Exact | None:
+    """The nearest of the masks that a box around the guess, and points inside it, give.
+
+    Args:
+        guess_HW: probability of the object, at the encoded image's size.
+
+    Returns:
+        None where the guess is too small to be anything.
+    """
+    pieces = main_pieces(guess_HW > 0.5)
+    if pieces.sum() < _SMALLEST:
+        return None
+    ys, xs = np.nonzero(pieces.any(1))[0], np.nonzero(pieces.any(0))[0]
+    box_4 = np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], np.float32)
+    points = _inside(pieces, guess_HW)
+    asked = [segmenter.from_boxes(encoded, box_4[None])]
+    for some in (points[:1], points) if len(points) > 1 else (points,):
+        on_it = np.ones((1, len(some)), np.int32)
+        asked.append(segmenter.from_points(encoded, some[None], on_it))
+    masks = [answer.masks_NHW[0] for answer in asked]
+    agreements = [agreement(mask, guess_HW) for mask in masks]
+    best = int(np.argmax(agreements))
+    return Exact(masks[best], agreements[best])
+
+
+def agreement(mask_HW: NDArray[Any], guess_HW: NDArray[Any]) -> float:
+    """Soft intersection over union of two masks or probabilities, 0 where both are empty."""
+    a, b = mask_HW.astype(np.float32), guess_HW.astype(np.float32)
+    union = float(np.maximum(a, b).sum())
+    return float(np.minimum(a, b).sum()) / union if union else 0.0
+
+
+def main_pieces(mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask without its minor pieces."""
+    count, label_HW, stats, _ = cv2.connectedComponentsWithStats(mask_HW.astype(np.uint8))
+    if count < 2:
+        return np.zeros_like(mask_HW)
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0
+    return np.asarray((areas >= _MINOR * areas.max())[label_HW] & (label_HW > 0))
+
+
+def _inside(pieces_HW: NDArray[np.bool_], guess_HW: F32) -> F32:
+    """Points far inside the object and far from each other, x and y of pixel centres."""
+    padded = np.pad(pieces_HW.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1] * guess_HW
+    points: list[tuple[float, float]] = []
+    for _ in range(_POINTS):
+        y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+        if depth[y, x] <= 0:
+            break
+        points.append((x + 0.5, y + 0.5))
+        cv2.circle(depth, (int(x), int(y)), int(2 * max(3.0, depth[y, x])), 0.0, -1)
+    return np.array(points, np.float32)
