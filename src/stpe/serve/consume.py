@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import av
 import cv2
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError
 
 from stpe.client import Client, RequestFailedError
 from stpe.errors import StpeError, UsageError
@@ -133,6 +133,8 @@ class Consumer:
                         return "stopped"
                     for frame in _decoded(packet):
                         self._take(frame, frames)
+        except ExitError:  # PyAV's way out of a wait that took too long
+            return "nothing comes"
         except (FFmpegError, OSError, ValueError) as error:
             return str(getattr(error, "strerror", None) or error).lower()
         return "it ended"

@@ -115,9 +115,9 @@ def fetch(
         SourceError: it cannot be had, or not within `total_s` seconds.
     """
     deadline = time.monotonic() + total_s
+    said = without_secrets(_checked(url))
     suffix = PurePosixPath(unquote(urlsplit(url).path)).suffix.lower()
     path = folder / f"fetched{suffix if re.fullmatch(r'[.][a-z0-9]{1,5}', suffix) else ''}"
-    said = without_secrets(_checked(url))
     try:
         with httpcore.ConnectionPool(
             ssl_context=ssl.create_default_context(), network_backend=_Guard(networks)

@@ -1,0 +1,381 @@
+"""Hostile requests: each is its own 4xx, and the server lives on (its fixture checks that)."""
+
+import base64
+import http.server
+import json
+import os
+import socket
+import struct
+import subprocess
+import threading
+import time
+import zlib
+from contextlib import suppress
+
+import pytest
+from live_server import COMMAND, live_server
+
+from stpe.client import Client, RequestFailedError
+from stpe.errors import SourceError, UsageError
+from stpe.serve.failures import ForbiddenError, InvalidInputError, NotFoundError, TooLargeError
+from stpe.serve.fetch import fetch, is_public
+from stpe.serve.paths import inside
+from stpe.serve.settings import Settings
+
+NONE = ",".join(
+    f"{role}=none"
+    for role in (
+        "clip_classifier", "segmenter", "image_embedder", "shot_detector", "detector", "pose",
+        "depth", "text_embedder",
+    )
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """A server without models, quick to start."""
+    with live_server(tmp_path_factory.mktemp("bare"), STPE_SERVE_MODELS=NONE) as client:
+        yield client
+
+
+def refused(call, *arguments, **options):
+    with pytest.raises(RequestFailedError) as failed:
+        call(*arguments, **options)
+    problem = failed.value.problem
+    assert problem["status"] == failed.value.status
+    assert "Traceback" not in json.dumps(problem)
+    return failed.value
+
+
+def raw(client, request, wait_s=5.0):
+    """The status of the answer to raw bytes."""
+    with socket.create_connection(("127.0.0.1", client.port), timeout=wait_s) as connection:
+        connection.sendall(request)
+        return int(connection.recv(4096).split(b" ")[1])
+
+
+def png_bomb(width=60_000, height=60_000):
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data
+            + struct.pack(">I", zlib.crc32(kind + data))
+        )  # fmt: skip
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = zlib.compress(b"\0" * 1_000_000)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+def jpeg_bomb():
+    frame = struct.pack(">BHHB", 8, 65_000, 65_000, 3) + bytes((1, 17, 0, 2, 17, 0, 3, 17, 0))
+    return b"\xff\xd8\xff\xc0" + struct.pack(">H", len(frame) + 2) + frame + b"\xff\xd9"
+
+
+def webp_bomb():
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + (16_383).to_bytes(3, "little") * 2
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize(
+    ("bomb", "mime"),
+    [(png_bomb(), "image/png"), (jpeg_bomb(), "image/jpeg"), (webp_bomb(), "image/webp")],
+)
+def test_a_picture_that_would_burst_is_refused_by_its_header(live, bomb, mime):
+    begun = time.process_time()
+    failed = refused(live.infer, "object-detection", bomb, mime)
+    assert failed.status == 413
+    assert "pixels" in str(failed)
+    assert time.process_time() - begun < 1
+
+
+@pytest.mark.weights
+def test_a_broken_picture_is_refused(live, people):
+    whole = next(iter(people)).read_bytes()
+    assert (
+        refused(live.infer, "object-detection", whole[: len(whole) // 2], "image/jpeg").status
+        == 422
+    )
+    assert refused(live.infer, "object-detection", whole[:4], "image/jpeg").status == 422
+
+
+@pytest.mark.weights
+def test_a_video_that_is_none_is_refused(live):
+    data = b"\0\0\0\x18ftypmp42" + os.urandom(4000)
+    failed = refused(live.infer, "velocity-estimation", data, "video/mp4")
+    assert failed.status == 422
+    assert "/tmp" not in str(failed)
+
+
+def test_ten_gigabytes_are_refused_before_they_are_sent(bare):
+    head = b"POST /infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    assert raw(bare, head + b"Content-Length: 10000000000\r\n\r\n{") == 413
+
+
+def test_a_body_of_unknown_length_is_counted(tmp_path):
+    with live_server(
+        tmp_path, STPE_SERVE_MODELS=NONE, STPE_SERVE_MAX_BODY_BYTES="100000",
+        STPE_SERVE_IDLE_BODY_SECONDS="1",
+    ) as client:  # fmt: skip
+        blocks = (b"[" + b" " * 9999 for _ in range(50))
+        failed = refused(
+            client.call, "POST", "/infer", content=blocks,
+            headers={"Content-Type": "application/json"},
+        )  # fmt: skip
+        assert failed.status == 413
+        head = b"POST /infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        assert raw(client, head + b"Content-Length: 100\r\n\r\n{") == 408
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"), [("%%%%", "base64"), ("AAA", "base64"), ("", "payloadBase64")]
+)
+@pytest.mark.weights
+def test_malformed_base64(live, payload, says):
+    body = {"task": "object-detection", "payloadBase64": payload, "mimeType": "image/png"}
+    failed = refused(live.call, "POST", "/infer", json=body)
+    assert failed.status == 422
+    assert says in str(failed)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", '"0.3x"', "[]"])
+def test_options_that_are_no_numbers(bare, number):
+    body = (
+        '{"task": "velocity-estimation", "payloadBase64": "AAAA", "mimeType": "video/mp4",'
+        f' "options": {{"threshold": 0.5, "meter_per_pixel": {number}}}}}'
+    )
+    failed = refused(
+        bare.call, "POST", "/infer", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert failed.status == 422
+    assert "meter_per_pixel" in str(failed)
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"\xff\xfe", b"[" * 100_000, b'{"task": "\\ud800"}', b"null", b"1" * 5000, b""]
+)
+def test_bodies_that_are_no_json(bare, body):
+    failed = refused(
+        bare.call, "POST", "/infer", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert failed.status in (400, 422)
+
+
+def test_unknown_paths_and_methods(bare):
+    assert refused(bare.call, "GET", "/nothing").status == 404
+    assert refused(bare.call, "DELETE", "/infer").status == 405
+    assert refused(bare.call, "GET", "/../../etc/passwd").status == 404
+
+
+def test_pages_of_other_sites_are_refused_without_a_key(bare):
+    for headers in (
+        {"Host": "rebound.example:80"},
+        {"Origin": "https://elsewhere.example"},
+        {"Origin": "null"},
+    ):
+        assert refused(bare.call, "GET", "/health", headers=headers).status == 403
+    bare.call("GET", "/health", headers={"Origin": bare.url})
+
+
+def test_the_key_is_needed_and_enough(tmp_path):
+    with live_server(tmp_path, key="correct horse", STPE_SERVE_MODELS=NONE) as client:
+        assert client.call("GET", "/", headers={"X-API-Key": "correct horse"}).is_success
+        for headers in ({}, {"X-API-Key": "correct horsf"}, {"Authorization": "Basic x"}):
+            with Client(client.url) as stranger:
+                assert refused(stranger.call, "GET", "/", headers=headers).status == 401
+                assert refused(stranger.call, "POST", "/infer", headers=headers).status == 401
+                assert stranger.health()["status"] == "healthy"
+        assert refused(client.call, "GET", "/", headers={"X-API-Key": "caf\xe9".encode("latin-1")})
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"STPE_SERVE_HOST": "0.0.0.0"}, "STPE_API_KEY"),
+        ({"STPE_SERVE_HOST": "::"}, "STPE_API_KEY"),
+        ({"STPE_API_KEY": "short"}, "STPE_API_KEY"),
+        ({"STPE_SERVE_PROT": "1"}, "STPE_SERVE_PROT"),
+        ({"STPE_SERVE_MAX_PIXELS": "many"}, "STPE_SERVE_MAX_PIXELS"),
+    ],
+)
+def test_unsafe_or_wrong_settings_do_not_start(settings, says):
+    done = subprocess.run(
+        [*COMMAND, "serve"], env={**os.environ, **settings}, capture_output=True, text=True,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_queue_says_when_to_come_again(tmp_path):
+    with live_server(
+        tmp_path, STPE_SERVE_MODELS=NONE, STPE_SERVE_MAX_PENDING="2",
+        STPE_SERVE_MEMORY_BYTES="2000000",
+    ) as client:  # fmt: skip
+        head = (
+            b"POST /infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n{"
+        )
+        held = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(2)]
+        held[0].sendall(head % 500_000)
+        time.sleep(0.3)
+        busy = refused(client.call, "POST", "/infer", content=b"x" * 400_000)
+        assert busy.status == 503
+        assert busy.retry_after_s >= 1
+        assert refused(client.call, "POST", "/infer", content=b"x" * 900_000).status == 413
+        held[1].sendall(head % 100)
+        time.sleep(0.3)
+        full = refused(client.call, "POST", "/infer", json={})
+        assert full.status == 429
+        assert full.retry_after_s >= 1
+        for connection in held:
+            connection.close()
+        time.sleep(0.3)
+        assert refused(client.call, "POST", "/infer", json={}).status == 422
+        assert client.health()["pending_requests"] == 0
+
+
+def test_clients_that_leave_stop_the_work_they_asked_for(live, shared_data):
+    clip = (shared_data / "plain_clips" / "sam2_02_cups.mp4").read_bytes()
+    body = {
+        "task": "velocity-estimation",
+        "payloadBase64": base64.b64encode(clip).decode(),
+        "mimeType": "video/mp4",
+        "options": {"max_frames": 2000, "max_pairs": 2000},
+    }
+    with Client(live.url, timeout_s=1.0) as hasty, pytest.raises(UsageError):
+        hasty.call("POST", "/infer", json=body)
+    deadline = time.monotonic() + 10
+    while live.health()["pending_requests"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+# paths and addresses ------------------------------------------------------------------------
+
+
+def test_paths_stay_below_their_roots(tmp_path):
+    root, outside = tmp_path / "root", tmp_path / "root-beside"
+    (root / "in").mkdir(parents=True)
+    outside.mkdir()
+    (root / "in" / "a.mp4").write_bytes(b"a")
+    (outside / "b.mp4").write_bytes(b"b")
+    (root / "link").symlink_to(outside)
+    (root / "loop").symlink_to(root / "loop")
+    (root / "fine").symlink_to(root / "in")
+    assert inside("in/a.mp4", [root]) == root / "in" / "a.mp4"
+    assert inside(str(root / "fine" / "a.mp4"), [root]) == root / "in" / "a.mp4"
+    for path in ("../root-beside/b.mp4", str(outside / "b.mp4"), "link/b.mp4", "/etc/passwd",
+                 "in/../../root-beside/b.mp4", "link/nothing"):  # fmt: skip
+        with pytest.raises(ForbiddenError):
+            inside(path, [root])
+    for path in ("in/none.mp4", "loop", "in/\0", "x" * 5000):
+        with pytest.raises((NotFoundError, ForbiddenError)):
+            inside(path, [root])
+    with pytest.raises(ForbiddenError):
+        inside("in/a.mp4", [])
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Redirects `/to/URL`, answers anything else with 100 kB."""
+
+    def do_GET(self):
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path[4:])
+            self.end_headers()
+            return
+        self.send_response(200)
+        if "unsized" not in self.path:
+            self.send_header("Content-Length", "100000")
+        self.end_headers()
+        with suppress(OSError):
+            for _ in range(100):
+                self.wfile.write(b"x" * 1000)
+                time.sleep(0.02 if "slow" in self.path else 0)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def web():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+
+
+LIMITS = {"max_bytes": 1 << 20, "total_s": 20.0}
+
+
+def test_addresses_inside_are_refused_whatever_they_are_called(tmp_path, web):
+    for host in (
+        "127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "127.1",
+        "0x7f000001", "10.0.0.1", "192.168.1.1", "169.254.169.254", "[fe80::1]", "[fc00::1]",
+        "224.0.0.1", "100.64.0.1", "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
+    ):  # fmt: skip
+        with pytest.raises(ForbiddenError):
+            fetch(f"http://{host}:{web}/a.mp4", tmp_path, **LIMITS)
+    assert not list(tmp_path.iterdir())
+    assert is_public("93.184.216.34")
+    assert is_public("2606:2800:220:1::1")
+
+
+def test_a_name_that_resolves_inside_and_one_that_changes_its_mind(tmp_path, web, monkeypatch):
+    real = socket.getaddrinfo
+    answers = ["127.0.0.1"]
+
+    def resolve(host, *arguments, **options):
+        if host == "changing.example":
+            return real(answers.pop(0) if len(answers) > 1 else answers[0], *arguments, **options)
+        return real(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(ForbiddenError):
+        fetch(f"http://changing.example:{web}/a.mp4", tmp_path, **LIMITS)
+    # Allowed at first, inside the second time: only the first answer may be connected to.
+    answers[:] = ["127.0.0.1", "10.1.2.3"]
+    path = fetch(
+        f"http://changing.example:{web}/a.mp4", tmp_path, networks=["127.0.0.1/32"], **LIMITS
+    )
+    assert path.stat().st_size == 100_000
+    assert answers == ["10.1.2.3"]
+
+
+def test_redirects_are_checked_like_the_first_address(tmp_path, web):
+    here = {"networks": ["127.0.0.1/32"], **LIMITS}
+    assert fetch(f"http://127.0.0.1:{web}/to//b.mp4", tmp_path, **here).name == "fetched.mp4"
+    for target in ("http://localhost:1/x", "http://[::1]:1/x", "http://169.254.169.254/latest"):
+        with pytest.raises((ForbiddenError, SourceError)) as refusal:
+            fetch(f"http://127.0.0.1:{web}/to/{target}", tmp_path, **here)
+        if "localhost" not in target:
+            assert isinstance(refusal.value, ForbiddenError)
+    for target in ("file:///etc/passwd", "ftp://example.org/", "gopher://x/"):
+        with pytest.raises(InvalidInputError):
+            fetch(f"http://127.0.0.1:{web}/to/{target}", tmp_path, **here)
+    loop = f"http://127.0.0.1:{web}/to/" * 8 + "/x"
+    with pytest.raises(SourceError, match="redirects more"):
+        fetch(loop, tmp_path, **here)
+
+
+def test_downloads_are_limited_in_size_and_time(tmp_path, web):
+    here = {"networks": ["127.0.0.1/32"]}
+    for path in ("sized", "unsized"):
+        with pytest.raises(TooLargeError):
+            fetch(f"http://127.0.0.1:{web}/{path}", tmp_path, max_bytes=50_000, total_s=9, **here)
+    with pytest.raises(SourceError, match="too long"):
+        fetch(f"http://127.0.0.1:{web}/slow", tmp_path, max_bytes=1 << 20, total_s=0.2, **here)
+    for url in ("ftp://example.org/a", "file:///etc/passwd", "http://", "//x", "http://[", "x"):
+        with pytest.raises(InvalidInputError):
+            fetch(url, tmp_path, **LIMITS)
+
+
+def test_loopback_needs_no_key():
+    assert Settings(host="127.0.0.1").loopback
+    assert Settings(host="::1").loopback
+    with pytest.raises(ValueError, match="STPE_API_KEY"):
+        Settings(host="192.168.0.7")

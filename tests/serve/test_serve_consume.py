@@ -1,0 +1,207 @@
+"""`stpe consume` on real streams, and what it does when they or the server fail it."""
+
+import http.server
+import json
+import os
+import queue
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from live_server import COMMAND
+
+from stpe.client import Client
+from stpe.errors import UsageError
+from stpe.serve.consume import Consumer
+
+pytestmark = pytest.mark.weights
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="module")
+def juggler(shared_data):
+    return shared_data / "plain_clips" / "sam2_05_default_juggle.mp4"
+
+
+def free_port(kind):
+    with socket.socket(socket.AF_INET, kind) as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def send(clip, port, seconds):
+    url = f"udp://127.0.0.1:{port}"
+    script = str(HERE / "send_stream.py")
+    return subprocess.Popen([sys.executable, script, str(clip), url, str(seconds)])
+
+
+@contextmanager
+def consumer(url, server):
+    """Lines of a running `stpe consume`, as they come; after it, its summary."""
+    process = subprocess.Popen(
+        [*COMMAND, "consume", url],
+        env={**os.environ, "VJEPA_SERVICE_URL": f"{server}/api/v1/infer"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    lines = queue.Queue()
+
+    def read():
+        for line in process.stdout:
+            lines.put(line)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        yield lines
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        thread.join(5)
+    assert process.returncode == 130
+
+
+def wait_for(lines, pattern, seconds=40):
+    deadline = time.monotonic() + seconds
+    seen = []
+    while time.monotonic() < deadline:
+        try:
+            seen.append(lines.get(timeout=0.2))
+        except queue.Empty:
+            continue
+        if re.search(pattern, seen[-1]):
+            return seen[-1]
+    raise AssertionError(f"no {pattern!r} in {seen}")
+
+
+def summary(lines):
+    counts = re.findall(r"(\d+) (\w+)", wait_for(lines, "connects,", 1))
+    return {name: int(number) for number, name in counts}
+
+
+def test_udp_stream_that_dies_and_returns(live, juggler):
+    port = free_port(socket.SOCK_DGRAM)
+    with consumer(f"udp://127.0.0.1:{port}", live.url) as lines:
+        time.sleep(1)
+        first = send(juggler, port, 30)
+        wait_for(lines, "juggling")
+        first.kill()
+        first.wait()
+        wait_for(lines, "opening it again")
+        second = send(juggler, port, 30)
+        wait_for(lines, "reading h264")
+        wait_for(lines, "juggling")
+        second.kill()
+        second.wait()
+    counts = summary(lines)
+    assert counts["connects"] >= 2
+    assert counts["classified"] >= 2
+    assert counts["failed"] == 0
+    assert counts["classified"] + counts["dropped"] <= counts["clips"] == counts["frames"] // 16
+
+
+def test_rtsp_server_that_dies_and_returns(live, juggler, tmp_path):
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
+    script = str(HERE / "rtsp_server.py")
+    if subprocess.run([python, script], capture_output=True).returncode:
+        pytest.skip("GStreamer's RTSP server is not on this machine")
+    clip = tmp_path / "clip.mp4"
+    encode(juggler, clip, 90)
+    port = str(free_port(socket.SOCK_STREAM))
+
+    def start():
+        server = subprocess.Popen(
+            [python, script, str(clip), port], stdout=subprocess.PIPE, text=True
+        )
+        assert server.stdout.readline() == "serving\n"
+        return server
+
+    server = start()
+    try:
+        with consumer(f"rtsp://127.0.0.1:{port}/clip", live.url) as lines:
+            wait_for(lines, "reading h264")
+            wait_for(lines, "juggling")
+            server.kill()
+            server.wait()
+            wait_for(lines, "(refused|reset|i/o|ended).*opening it again")
+            server = start()
+            wait_for(lines, "reading h264")
+            wait_for(lines, "juggling")
+    finally:
+        server.kill()
+        server.wait()
+    assert summary(lines)["connects"] >= 2
+
+
+def encode(clip, path, count):
+    """The first frames of a clip as H.264 without B-frames."""
+    with av.open(str(clip)) as source, av.open(str(path), "w") as out:
+        options = {"preset": "ultrafast", "tune": "zerolatency", "g": "15"}
+        stream = out.add_stream("libx264", rate=30, options=options)
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        for number, frame in enumerate(source.decode(video=0)):
+            if number == count:
+                break
+            picture = frame.reformat(320, 180, "yuv420p")
+            picture.pts, picture.time_base = number, Fraction(1, 30)
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    """Takes longer for a clip than the stream takes to show one."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(1.5)
+        answer = {
+            "predictions": [{"label": "waiting", "confidence": 1.0}], "clip_id": "1",
+            "model": "none", "processing_time_ms": 1500.0,
+        }  # fmt: skip
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_slow_server_costs_clips_and_never_frames(juggler):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = free_port(socket.SOCK_DGRAM)
+    with Client(f"http://127.0.0.1:{server.server_address[1]}") as client:
+        slow = Consumer(f"udp://127.0.0.1:{port}", client, lambda best, seconds: None)
+        thread = threading.Thread(target=slow.run)
+        thread.start()
+        time.sleep(1)
+        send(juggler, port, 6).wait()
+        time.sleep(0.5)
+        slow.stop()
+        thread.join(20)
+    server.shutdown()
+    counts = slow.counts
+    assert counts.frames > 120  # of 180: those before the first keyframe heard are lost
+    assert counts.clips == counts.frames // 16
+    assert counts.dropped >= 2
+    assert counts.classified + counts.dropped + 3 >= counts.clips
+
+
+def test_only_streams_are_consumed():
+    with Client() as client, pytest.raises(UsageError, match="rtsp"):
+        Consumer("file:///etc/passwd", client, print)
