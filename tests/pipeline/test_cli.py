@@ -108,7 +108,7 @@ def test_plan_says_what_would_run(clips, capsys):
     assert order.index("shots") < order.index("membership") < order.index("summary")
     grids = {stage["stage"]: stage["grid"] for stage in plan["stages"]}
     assert grids["intervals"] == "motion 12 fps 64x48"
-    assert "video_segmenter" in plan["absent"]["deep"]
+    assert "captioner" in plan["absent"]["deep"]
     code, out, _ = stpe(capsys, "plan", clips[0])
     assert code == 0
     assert "brightness v1" in out

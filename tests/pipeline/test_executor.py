@@ -95,7 +95,7 @@ def test_provenance_names_what_ran_and_why_the_rest_did_not(clip, tmp_path):
     assert {r["stage"] for r in rows} == {stage.name for stage in toys.STAGES}
     (absent,) = (r for r in rows if r["reason"])
     assert absent["stage"] == "deep"
-    assert "video_segmenter" in absent["reason"] == result.absent["deep"]
+    assert "captioner" in absent["reason"] == result.absent["deep"]
     assert [r["chunk"] for r in rows if r["stage"] == "things"] == [0, 1, 2]
     assert [r["chunk"] for r in rows if r["stage"] == "shots"] == [None]
 

@@ -190,11 +190,11 @@ class Summary(Toy):
 
 
 class Deep(Toy):
-    """Needs a model that no profile has."""
+    """Needs a model that the embedded profile lacks."""
 
     name = "deep"
     grid = ANALYSIS
-    roles = ("video_segmenter",)
+    roles = ("captioner",)
     writes = ("frames.depth",)
 
     def answer(self, window):

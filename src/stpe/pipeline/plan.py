@@ -271,6 +271,8 @@ def _absent(
             live = [s for s in sources if s.name not in reasons]
             if signal in writer and writer[signal].name in reasons:
                 reasons[stage.name] = f"needs {signal}, which {writer[signal].name} does not give"
+            elif signal not in writer and signal not in _KEY_SIGNALS:
+                reasons[stage.name] = f"needs {signal}, which no stage writes"
             elif not live:
                 gone = f", which {sources[0].name} does not give" if sources else ""
                 reasons[stage.name] = f"needs {signal}{gone or ', which no stage writes'}"
