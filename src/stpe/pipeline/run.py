@@ -60,7 +60,8 @@ def process_source(
             the rows of this source that it had before, or none.
     """
     begun = time.perf_counter()
-    with open_source(uri, limits or Limits(), plan.sampling.image_fps) as source:
+    bounds = {} if limits is None else {"limits": limits}
+    with open_source(uri, image_fps=plan.sampling.image_fps, **bounds) as source:
         info = source.info
         identity = video_id(info.sha256)
         key = plan_key(plan)
