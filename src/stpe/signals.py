@@ -160,7 +160,13 @@ SIGNALS: tuple[Signal, ...] = (
         "3x3 row-major map of pixels of the previous row's frame to this frame",
         "first frame of a shot, or unknown",
     ),
-    _s("frames.camera_confidence", pa.float32(), "1", "Inlier share of the camera model", _ABSENT),
+    _s(
+        "frames.camera_confidence",
+        pa.float32(),
+        "1",
+        "Inlier share of the camera model times known share of the frame",
+        _ABSENT,
+    ),
     _s("frames.caption_brief", pa.string(), "", "Narrated from the signals", _ABSENT),
     _s("frames.caption_normal", pa.string(), "", "Narrated from the signals", _ABSENT),
     _s("frames.caption_detailed", pa.string(), "", "Narrated from the signals", _ABSENT),
@@ -212,7 +218,11 @@ SIGNALS: tuple[Signal, ...] = (
     ),
     _s("motion.camera_translation", F32S, "1", "Unit direction over the interval", "unknown"),
     _s(
-        "motion.camera_confidence", pa.float32(), "1", "Inlier share of the camera model", "unknown"
+        "motion.camera_confidence",
+        pa.float32(),
+        "1",
+        "Inlier share of the camera model times known share of the frame",
+        "unknown",
     ),
     # objects ------------------------------------------------------------------------------
     _s("objects.frame_index", pa.int64(), "", "Decoder frame index", key=True),

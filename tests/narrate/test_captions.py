@@ -170,7 +170,7 @@ def test_a_street_in_three_granularities():
         "Person #1 is on the left, filling 2 % of the frame, and moves right at 60 px/s "
         "(± 5 px/s).",
         "Person #1 is getting closer to person #2.",
-        "The camera pans left, turning 3° since the previous frame.",
+        "The camera pans left, turning about 3° since the previous frame.",
     ):
         assert text in detailed
     assert "the camera probably pans left" in rows[5]["caption_brief"]

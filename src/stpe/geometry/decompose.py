@@ -28,6 +28,7 @@ _DEPENDENT = 3.0
 _LEAST_TRUST = 0.3  # summed weight of samples inside an object
 #: A moving object's speed in its own sides (roots of area) a second.
 _OWN_SPEED = 0.5
+_BEHIND = 3.0  # deviations by which an object must lie behind the scene to be doubted
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,10 @@ def _robust_mean(flow_N2: F64, weight_N: F64, floor: float) -> tuple[F64, float,
 def _log_odds(rest_2: F64, variance: float, line_2: F64, parallax: float, own: float) -> float:
     static = variance * np.eye(2) + parallax**2 * np.outer(line_2, line_2)
     moving = static + own**2 * np.eye(2)
-    return _log_normal(rest_2, moving) - _log_normal(rest_2, static)
+    odds = _log_normal(rest_2, moving) - _log_normal(rest_2, static)
+    # Parallax short of the dominant plane's puts a static object behind what it is seen before.
+    behind = float(rest_2 @ line_2) < -_BEHIND * np.sqrt(variance)
+    return max(odds, 0.0) if behind else odds
 
 
 def _log_normal(x: F64, covariance: F64) -> float:

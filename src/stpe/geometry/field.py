@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +13,8 @@ F64 = NDArray[np.float64]
 
 #: Pixels of the motion grid from one flow sample to the next.
 CELL = 8
+_AROUND = 9  # cells: the neighbourhood in which a few samples speak for all
+_SPEAKS = 0.1  # mean weight of a neighbourhood from which it is known
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,12 @@ class FlowField:
     def grid_hw2(self) -> F64:
         """The flow as an image."""
         return self.flow_N2.reshape(*self.shape, 2)
+
+    @property
+    def known_share(self) -> float:
+        """Share of the frame's area whose surroundings hold flow that can be trusted."""
+        weight = self.weight_N.reshape(self.shape).astype(np.float32)
+        return float((cv2.blur(weight, (_AROUND, _AROUND)) > _SPEAKS).mean())
 
 
 def flow_field(

@@ -8,6 +8,7 @@ from stpe.narrate.words import camera_does, count_word, hedged, listed, lower_fi
 
 SURE_CLASS = 0.5
 LEAST_CLASS = 0.2
+_SURE_TURN = 0.6  # trust in the camera from which its angle is told
 #: Most telling first.
 _EVENTS = (
     "state_transition",
@@ -28,10 +29,11 @@ def camera(facts: FrameFacts, detailed: bool = False) -> Clause | None:
         return None
     text = f"the camera {hedged(camera_does(facts.camera), facts.camera_confidence)}"
     rotation = facts.camera_rotation_deg
-    if detailed and rotation is not None:
+    trust = facts.camera_confidence
+    if detailed and rotation is not None and (trust is None or trust >= _SURE_TURN):
         angle = sum(x * x for x in rotation) ** 0.5
         if angle >= 0.1:
-            text += f", turning {number(angle, 2)}° since the previous frame"
+            text += f", turning about {number(angle, 2)}° since the previous frame"
     return Clause(text, [facts.row])
 
 

@@ -61,7 +61,10 @@ class Camera(Stage):
                         "camera_translation": None
                         if moved.translation is None
                         else moved.translation.tolist(),
-                        "camera_confidence": max(plane.inlier_share, moved.inlier_share),
+                        # What little can be seen in a frame that has lost its bearings agrees
+                        # with itself; most of the frame should be seen.
+                        "camera_confidence": max(plane.inlier_share, moved.inlier_share)
+                        * field.known_share,
                     }
             rows.append({**key, **found})
             carried = 0.0

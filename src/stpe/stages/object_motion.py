@@ -30,6 +30,8 @@ _COLUMNS = (
 )
 #: Probability from which an object is called moving, or static.
 SURE = 0.8
+#: Deviations up to which an object has not moved in the picture, and from which the camera has.
+_STILL, _CARRIED = 2.0, 6.0
 _CAMERA = ("camera_homography", "camera_rotation_deg", "camera_translation")
 
 
@@ -112,6 +114,8 @@ def _measure(
     odds = [f.log_odds for f, _ in flows if f.log_odds is not None]
     if len(known) < len(flows) or len(odds) < len(flows):
         return found
+    if all(_fixed(f.moved_2, f.camera_2, f.std) for f, _ in flows if f.camera_2 is not None):
+        return found
     induced, _ = _mean(known)
     moving = float(1 / (1 + np.exp(-np.clip(np.mean(odds), -50, 50))))
     name = "moving" if moving >= SURE else "static" if moving <= 1 - SURE else "unknown"
@@ -121,6 +125,13 @@ def _measure(
         "motion": name,
         "motion_confidence": max(moving, 1 - moving),
     }
+
+
+def _fixed(moved_2: F64, camera_2: F64, std: float) -> bool:
+    """Whether an object stays where it is in the picture although the camera moves: drawn on the
+    screen, part of the vehicle, or followed; flow cannot tell which."""
+    still = np.linalg.norm(moved_2) < _STILL * std
+    return bool(still and np.linalg.norm(camera_2) > _CARRIED * std)
 
 
 def _mean(parts: list[tuple[F64, float]]) -> tuple[F64, float]:
