@@ -1,4 +1,5 @@
-"""The real server, or the real RunPod worker, as a process of its own with toy stages.
+"""The real server, or the real RunPod worker, as a process of its own; with toy stages, or those of
+the registry (kind `whole`).
 
 Run as a script it serves; imported it starts the script.
 """
@@ -111,7 +112,7 @@ def _boxed(toys):
     return Boxed
 
 
-def main():
+def _toys():
     sys.path.insert(0, str(ROOT / "pipeline"))
     import toys
 
@@ -120,7 +121,12 @@ def main():
 
     registry.STAGES = tuple(_boxed(toys) if s is toys.Things else s for s in toys.STAGES)
     Roles.start = lambda self: None  # no model is needed, so none is loaded ahead
+
+
+def main():
     kind = sys.argv.pop(1)
+    if kind != "whole":
+        _toys()
     if kind == "runpod":
         from stpe.serve.runpod import main as start
 
