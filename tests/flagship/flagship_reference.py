@@ -109,3 +109,53 @@ def tiny_sam3(side: int = 112, scale: int = 1) -> Any:
         },
         low_res_mask_size=4 * cells,
     )
+
+
+def save_qwen_tokenizer(folder: Path) -> None:
+    """A Qwen tokenizer that knows single bytes and the marks of a conversation."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import Qwen2Tokenizer
+
+    letters = sorted(ByteLevel.alphabet())
+    marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    marks += ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+    tokenizer = Qwen2Tokenizer(vocab={t: i for i, t in enumerate(letters)}, merges=[])
+    tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    tokenizer.save_pretrained(folder)
+
+
+def tiny_qwen3_vl() -> Any:
+    """The smallest Qwen3VLConfig that `save_qwen_tokenizer` fits."""
+    import transformers
+
+    return transformers.Qwen3VLConfig(
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0],
+        },
+        text_config={
+            "vocab_size": 263,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "max_position_embeddings": 4096,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": [4, 2, 2],
+                "mrope_interleaved": True,
+            },
+        },
+        vision_start_token_id=259,
+        vision_end_token_id=260,
+        image_token_id=261,
+        video_token_id=262,
+    )

@@ -56,8 +56,9 @@ def resolve(profile: str = "auto", overrides: Mapping[str, str] | None = None) -
     Args:
         profile: a profile of the catalog, or "auto" for the best one whose device and weights
             are here.
-        overrides: role to a model id, to "none", or to a path of local weights for the profile's
-            model of that role (a file, or a folder holding the files the model names).
+        overrides: role to a model id, to "none", to a path of local weights for the profile's
+            model of that role (a file, or a folder holding the files the model names), or for the
+            captioner to the address of an OpenAI-compatible endpoint.
 
     Raises:
         UsageError: an unknown profile, role, model or path.
@@ -202,6 +203,12 @@ def _named(role: str, value: str, chosen: Mapping[str, str]) -> Model:
         if model.role != role:
             raise UsageError(f"{value} is a {model.role}, not a {role}")
         return model
+    if value.startswith(("http://", "https://")):
+        if role != "captioner":
+            raise UsageError(f"{value}: only a captioner can be an address, not a {role}")
+        remote = known.model("openai-chat")
+        options = {**remote.options, "url": value}
+        return remote.model_copy(update={"id": f"openai-chat:{value}", "options": options})
     path = Path(value).expanduser()
     if not path.exists():
         if "/" in value:

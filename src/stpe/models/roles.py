@@ -369,7 +369,11 @@ class Captioner(Protocol):
     """Text about images, given facts."""
 
     def caption(
-        self, images: Sequence[ImageHW3], facts: str, context: str = ""
+        self, images: Sequence[ImageHW3], facts: str, context: str = "", previous: str = ""
     ) -> dict[Literal["brief", "normal", "detailed"], str]:
-        """Three granularities from one generation."""
+        """Three granularities from one generation.
+
+        `facts` is what was measured, `context` what the user said, `previous` what was said of
+        the frame before.
+        """
         ...
