@@ -132,7 +132,7 @@ def street():
     labels = ["person", "person", "dog", "object", "object"]
     confidences = [0.9, 0.8, 0.5, 0.6, 0.6]
     tracks = [
-        {"track_id": j + 1, "label": label, "confidence": c}
+        {"track_id": j + 1, "label": label, "confidence": c, "motion_summary": "slow"}
         for j, (label, c) in enumerate(zip(labels, confidences, strict=True))
     ]
     shot = {"shot_id": 0, "start_frame": 0, "start_pts": 0.0, "end_pts": 3.0}

@@ -230,3 +230,38 @@ def test_a_still_camera_is_static():
     out = FrameCamera({}, Request()).process(Window(SOURCE, Span(0, 0, 1e9), rows=rows))
     labels = out.tables["frames"]["camera_motion"].to_pylist()
     assert labels == [None, "static", "static"]
+
+
+def test_a_name_needs_support_and_the_viewers_own_hand_goes_nowhere():
+    rows = []
+    for i in range(12):
+        both = {"frame_index": i, "pts": 0.5 * i, "tracklet_confidence": 1.0, "area_px": 900.0}
+        both |= {"camera_velocity_px_s": [60.0, 0.0], "object_velocity_px_s": [18.0, 0.0]}
+        both |= {"mask_confidence": 0.95, "motion": "moving"}
+        x, sway = 10 + 9 * i, 5 * (i % 2)
+        dog = {"object_id": 0, "tracklet_id": 1, "label": "dog" if i < 9 else "cat"}
+        dog |= {"confidence": 0.9, "box_xyxy": [x, 50, x + 30, 80]}
+        hand = {"object_id": 1, "tracklet_id": 2, "label": ("hydrant", "person", "object")[i % 3]}
+        hand |= {"confidence": 0.7, "box_xyxy": [300 + sway, HEIGHT - 40, 340 + sway, HEIGHT]}
+        rows += [both | dog, both | hand]
+    columns = [c for c in rows[0] if c not in ("frame_index", "object_id")]
+    objects = pa.Table.from_pylist(rows, schema("objects", columns))
+    window = Window(SOURCE, Span(0, 0, 1e9), rows={"objects": objects})
+    dog, hand = Tracks({}, Request()).process(window).tables["tracks"].to_pylist()
+    assert (dog["label"], hand["label"]) == ("dog", "object")
+    assert abs(dog["confidence"] - 0.9 * 9 / 12) < 1e-6
+    assert (dog["motion_summary"], dog["direction"]) == ("moderate", "right")
+    assert hand["motion_summary"] is None
+    assert hand["moving_share"] is None
+
+
+def test_one_thing_under_changing_names_that_jumps_between_rare_frames():
+    names = ["dog", "cat", "object", "dog", "person", "dog"]
+    places = [(100, 100), (180, 110), (120, 160), (200, 220), (130, 250), (220, 200)]
+    boxes = [
+        (i, x, y, 100, 80, 0.8, name, unit(1))
+        for i, ((x, y), name) in enumerate(zip(places, names, strict=True))
+    ]
+    ids, (seen,) = track(objects_rows(boxes, fps=2.0), range(6), chunk=2, fps=2.0)
+    assert set(ids.values()) == {1}
+    assert seen["n_frames"] == 6

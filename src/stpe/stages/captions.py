@@ -53,6 +53,7 @@ class Captions(Stage):
         "objects.motion_confidence",
         "tracks.label",
         "tracks.confidence",
+        "tracks.motion_summary",
         "relations.confidence",
         "events.pts",
         "events.frame_index",
@@ -173,7 +174,10 @@ def _by_frame(window: Window, table: str) -> _Walk | None:
 
 def _thing(row: Mapping[str, Any], tracks: Mapping[Any, Mapping[str, Any]], area: int) -> Thing:
     track = tracks.get(row.get("track_id"))
+    motion = row.get("motion")
     if track is not None:
+        if "motion_summary" in track and track["motion_summary"] is None:
+            motion = None if motion is None else "unknown"
         label, confidence = track["label"], track["confidence"]
     else:
         label, confidence = row["label"] or UNNAMED, row["confidence"] or 0.0
@@ -186,7 +190,7 @@ def _thing(row: Mapping[str, Any], tracks: Mapping[Any, Mapping[str, Any]], area
         confidence,
         row["box_xyxy"],
         min((row["area_px"] or 0.0) / max(area, 1), 1.0),
-        row.get("motion"),
+        motion,
         row.get("motion_confidence"),
         row.get("object_velocity_px_s"),
         row.get("velocity_std_px_s"),

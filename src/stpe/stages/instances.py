@@ -20,6 +20,7 @@ from stpe.stages.cover import cover
 MaskHW = NDArray[np.bool_]
 
 SAME_OBJECT = 0.5  # mask IoU from which two masks are one object
+SAME_MASK = 0.8  # mask IoU from which two names are for one object
 PART = 0.8  # share of a mask inside another from which it is a part of it
 WHOLE = 0.75  # of a part's confidence, which a whole must reach to replace it
 SPECK = 0.05  # connected pieces smaller than this share of a mask are noise
@@ -145,6 +146,25 @@ def distinct(instances: Sequence[Instance], kept: Sequence[Instance] = ()) -> li
         chosen = [c for c in chosen if not any(c[0] is part for part in parts)]
         chosen.append((instance, mask))
     return [instance for instance, _ in chosen]
+
+
+def one_name_each(named: Sequence[Instance]) -> list[Instance]:
+    """`named`, best first, without those whose mask a better one already has, under another name.
+
+    Two of one name are the detector's to tell apart.
+    """
+    kept: list[Instance] = []
+    for instance in sorted(named, key=lambda i: -i.confidence):
+        others = [k for k in kept if k.label != instance.label and k.mask_HW is not None]
+        if instance.mask_HW is None or not any(
+            _shared(_sampled(instance.mask_HW), _sampled(k.mask_HW)) > SAME_MASK for k in others
+        ):
+            kept.append(instance)
+    return kept
+
+
+def _shared(a_HW: MaskHW, b_HW: MaskHW) -> float:
+    return float((a_HW & b_HW).sum() / max((a_HW | b_HW).sum(), 1))
 
 
 def _same(a_HW: MaskHW, b_HW: MaskHW) -> bool:

@@ -20,7 +20,7 @@ from stpe.geometry.homography import transform
 from stpe.models.roles import F32, Detections, Detector, Masks, Segmenter
 from stpe.signals import schema
 from stpe.stages.concepts import map_concepts
-from stpe.stages.instances import Evidence, Instance, distinct, rle, tidy, tight_box
+from stpe.stages.instances import Evidence, Instance, distinct, one_name_each, rle, tidy, tight_box
 from stpe.stages.motion_rows import FLOW, field_at, matrix_at
 from stpe.stages.proposals import box_iou, propose
 from stpe.stages.stage import ANALYSIS, Output, Request, Stage, Window
@@ -147,6 +147,7 @@ class Objects(Stage):
             for i in range(len(boxes), len(masks.scores_N))
         ]
         good = [c for c in candidates if c is not None and c.confidence >= UNNAMED]
+        named = one_name_each(named)
         return named + distinct(good, named)
 
 

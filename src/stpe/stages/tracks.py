@@ -34,11 +34,16 @@ _TRACKS = (
     "mean_speed_px_s",
     "moving_share",
 )
-NAMED = 0.35  # support from which a track has a name
+NAMED = 0.5  # support from which a track has a name: it is likelier than not
 UNNAMED = "object"
 #: Object sides (roots of area) a second up to which a moving track is slow, and moderate.
 SLOW, MODERATE = 0.5, 2.0
 _STILL_SHARE = 0.2  # a track that moves in fewer of its observations is static
+#: A box ends at a border within this share of the longer side of the frame.
+_AT_BORDER = 0.01
+_MOSTLY = 0.8  # of its observations
+#: Own sides that a thing fixed to the camera may stray, and that the scene sweeps past meanwhile.
+_STRAYS, _SWEPT = 0.5, 2.0
 _DIRECTIONS = ("right", "down-right", "down", "down-left", "left", "up-left", "up", "up-right")
 
 
@@ -56,6 +61,8 @@ class Tracks(Stage):
         "objects.tracklet_confidence",
     )
     optional = (
+        "objects.box_xyxy",
+        "objects.camera_velocity_px_s",
         "objects.origin",
         "objects.mask_confidence",
         "objects.embedding",
@@ -67,6 +74,7 @@ class Tracks(Stage):
 
     def process(self, window: Window) -> Output:
         """Judge and describe every tracklet."""
+        size = (window.source.width, window.source.height)
         objects = window.rows["objects"]
         tracklets = objects["tracklet_id"].fill_null(0).to_numpy()
         order = np.argsort(tracklets, kind="stable")
@@ -80,7 +88,9 @@ class Tracks(Stage):
         rows: list[dict[str, Any]] = []
         for number, group in enumerate(believed, start=1):
             ids[group] = number
-            rows.append({"track_id": number, **_describe(objects.take(group), score[group])})
+            seen = objects.take(group)
+            row = {"track_id": number, **_describe(seen, score[group])}
+            rows.append(row if attached(seen, size) else row | _motion(seen))
         none = ids == 0
         trust = objects["tracklet_confidence"].fill_null(0.0).to_numpy()
         table = objects.select(["frame_index", "object_id"])
@@ -123,7 +133,7 @@ def named(seen: pa.Table, score_N: F64) -> tuple[str, float]:
 def _describe(seen: pa.Table, score: F64) -> dict[str, Any]:
     label, support = named(seen, score)
     trust = float(seen["tracklet_confidence"].fill_null(0.0).to_numpy().mean())
-    row = {
+    return {
         "label": label,
         "confidence": support * np.sqrt(trust),
         "first_pts": seen["pts"][0].as_py(),
@@ -133,7 +143,29 @@ def _describe(seen: pa.Table, score: F64) -> dict[str, Any]:
         "n_frames": len(seen),
         "embedding": _mean_embedding(seen, score),
     }
-    return row | _motion(seen)
+
+
+def attached(seen: pa.Table, size: tuple[int, int]) -> bool:
+    """Whether a thing goes with the camera: the picture's border cuts it nearly always and at the
+    same place, as it does a weapon in hand, a handlebar or a bonnet, although the camera carries
+    everything else past.
+    """
+    if not {"box_xyxy", "camera_velocity_px_s"} <= set(seen.column_names) or len(seen) < 3:
+        return False
+    box = np.array(seen["box_xyxy"].to_pylist(), np.float64)
+    carried = [v for v in seen["camera_velocity_px_s"].to_pylist() if v is not None]
+    if not carried:
+        return False
+    middle, sides = (box[:, :2] + box[:, 2:]) / 2, np.median(box[:, 2:] - box[:, :2], axis=0)
+    gap = np.stack([box[:, 0], box[:, 1], size[0] - box[:, 2], size[1] - box[:, 3]], axis=1)
+    cut = (gap < _AT_BORDER * max(size)).mean(axis=0) > _MOSTLY
+    if cut.sum() != 1:  # what fills several borders is a scene, not a thing
+        return False
+    along = 1 - int(np.flatnonzero(cut)[0]) % 2  # the axis of the border that cuts it
+    strays = float(np.median(np.abs(middle[:, along] - np.median(middle[:, along]))))
+    seconds = float(seen["pts"][-1].as_py() - seen["pts"][0].as_py())
+    swept = float(np.mean([np.hypot(*v) for v in carried])) * seconds
+    return bool(strays < _STRAYS * sides[along] and swept > _SWEPT * max(sides))
 
 
 def _mean_embedding(seen: pa.Table, score: F64) -> F64 | None:
