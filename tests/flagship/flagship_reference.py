@@ -159,3 +159,30 @@ def tiny_qwen3_vl() -> Any:
         image_token_id=261,
         video_token_id=262,
     )
+
+
+def tiny_rf_detr(labels: list[str]) -> Any:
+    """A small RfDetrConfig for 112x112 images."""
+    import transformers
+
+    return transformers.RfDetrConfig(
+        backbone_config={
+            "model_type": "rf_detr_dinov2",
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "mlp_ratio": 2,
+            "image_size": 112,
+            "num_windows": 2,
+            "out_features": ["stage1", "stage2"],
+        },
+        d_model=32,
+        decoder_ffn_dim=64,
+        decoder_layers=2,
+        decoder_self_attention_heads=2,
+        decoder_cross_attention_heads=2,
+        num_queries=10,
+        group_detr=1,
+        c2f_num_blocks=1,
+        id2label=dict(enumerate(labels)),
+    )
