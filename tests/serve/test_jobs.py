@@ -300,3 +300,18 @@ def test_runpods_own_server_runs_the_handler(tmp_path, quick, clips):
         assert "open internet" in failed["error"]
         flat = {"input": {"operation": "list_videos"}}
         assert worker.http.post("/runsync", json=flat).json()["output"]["count"] == 1
+
+
+def test_the_examples_of_the_documentation_run(quick, tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "jobs.md").read_text()
+    over_http, in_process = (block.split("```")[0] for block in text.split("```python\n")[1:])
+    toys.write_clip(tmp_path / "clip.mp4", seconds=3)
+    monkeypatch.chdir(tmp_path)
+    exec(over_http.replace("http://127.0.0.1:8000", str(quick.http.base_url)), {})
+    said = capsys.readouterr().out
+    assert "COMPLETED 1.0" in said
+    assert "num_frames" in said
+    monkeypatch.setenv("STPE_SERVE_PROFILE", "embedded")
+    monkeypatch.setenv("STPE_JOBS_DATASET", str(tmp_path / "dataset"))
+    exec(in_process, {})
+    assert "healthy" in capsys.readouterr().out
