@@ -76,8 +76,9 @@ def recording() -> Iterator[Record]:
         Session.run, Dis.flow = run, flow  # type: ignore[method-assign]
 
 
-def alone(kind: Kind) -> float:
-    """Wall seconds a call when this kind alone has every core, in the runtime's throughput mode."""
+def alone(kind: Kind) -> tuple[float, float]:
+    """(wall, processor) seconds a call when this kind alone has every core, in the runtime's
+    throughput mode."""
     if isinstance(kind.runner, Dis):
         return _threads(lambda: kind.runner.flow(*kind.inputs))
     session: Session = kind.runner
@@ -93,32 +94,35 @@ def alone(kind: Kind) -> float:
     )
     queue = ov.AsyncInferQueue(compiled)
 
-    def burst(count: int) -> float:
-        begun = time.perf_counter()
+    def burst(count: int) -> None:
         for _ in range(count):
             queue.start_async(names)
         queue.wait_all()
-        return time.perf_counter() - begun
 
     burst(2 * len(queue))
     return _per_call(burst)
 
 
-def _threads(call: Callable[[], Any]) -> float:
+def _threads(call: Callable[[], Any]) -> tuple[float, float]:
     with ThreadPoolExecutor(core_count()) as pool:
 
-        def burst(count: int) -> float:
-            begun = time.perf_counter()
+        def burst(count: int) -> None:
             list(pool.map(lambda _: call(), range(count)))
-            return time.perf_counter() - begun
 
         burst(2 * core_count())
         return _per_call(burst)
 
 
-def _per_call(burst: Callable[[int], float]) -> float:
-    """Median of three bursts, each long enough to be measured."""
+def _per_call(burst: Callable[[int], None]) -> tuple[float, float]:
+    """Medians of three bursts, each long enough to be measured."""
     count = 4 * core_count()
-    seconds = burst(count)
-    count = max(count, round(count * LEAST_S / 3 / max(seconds, 1e-6)))
-    return float(np.median([burst(count) / count for _ in range(3)]))
+    begun = time.perf_counter()
+    burst(count)
+    count = max(count, round(count * LEAST_S / 3 / max(time.perf_counter() - begun, 1e-6)))
+    found = []
+    for _ in range(3):
+        wall, cpu = time.perf_counter(), time.process_time()
+        burst(count)
+        found.append(((time.perf_counter() - wall) / count, (time.process_time() - cpu) / count))
+    wall_s, cpu_s = np.median(found, axis=0)
+    return float(wall_s), float(cpu_s)
