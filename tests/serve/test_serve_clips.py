@@ -1,6 +1,7 @@
 """Clip classification over HTTP: every form a frame may take, and a server without weights."""
 
 import base64
+import time
 from itertools import islice
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 from live_server import live_server
 
 from stpe.client import RequestFailedError
+from stpe.errors import UsageError
 from stpe.video import Grid, open_source, sample
 
 pytestmark = pytest.mark.weights
@@ -97,3 +99,28 @@ def test_the_service_names_itself(live):
     assert live.call("GET", "/health/live").json() == {"status": "alive"}
     for page in ("/docs", "/redoc"):
         assert "text/html" in live.call("GET", page).headers["content-type"]
+
+
+def test_it_answers_while_models_load_and_waits_for_the_one_it_needs(tmp_path, people):
+    with live_server(tmp_path, wait=False) as client:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                client.call("GET", "/health/live")
+                break
+            except UsageError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        with pytest.raises(RequestFailedError) as loading:
+            client.call("GET", "/health/ready")
+        assert loading.value.status == 503
+        assert loading.value.retry_after_s
+        assert client.infer("object-detection", next(iter(people))).results
+        client.wait_ready(120)
+
+
+def test_replicas_share_a_port(tmp_path):
+    off = ",".join(f"{role}=none" for role in ("clip_classifier", "segmenter", "image_embedder"))
+    with live_server(tmp_path, "--replicas", "2", STPE_SERVE_MODELS=off) as client:
+        assert client.health()["status"] == "healthy"
+        assert all(client.call("GET", "/health/live").is_success for _ in range(8))
