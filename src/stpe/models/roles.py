@@ -307,6 +307,15 @@ class PoseEstimator(Protocol):
 
 
 @runtime_checkable
+class BoxPoseEstimator(Protocol):
+    """Joints of people whose boxes are known: a pose model that looks into one box at a time."""
+
+    def joints(self, image: ImageHW3, boxes_N4: F32) -> F32:
+        """N x 17 x 3 float32 (x, y in pixels, score in 0..1), the person in each box (xyxy)."""
+        ...
+
+
+@runtime_checkable
 class DepthEstimator(Protocol):
     """Monocular depth."""
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pyarrow as pa
 
-from stpe.models.roles import F32, PoseEstimator, Poses
+from stpe.models.roles import F32, BoxPoseEstimator, PoseEstimator, Poses
 from stpe.signals import schema
 from stpe.stages.stage import ANALYSIS, Output, Stage, Window
 from stpe.video.frame import ImageHW3
@@ -60,12 +60,17 @@ class Pose(Stage):
         return Output({"objects": pa.Table.from_pylist(rows, schema("objects", COLUMNS))})
 
 
-def pose_of_boxes(model: PoseEstimator, image: ImageHW3, boxes_N4: F32) -> list[F32 | None]:
+def pose_of_boxes(
+    model: PoseEstimator | BoxPoseEstimator, image: ImageHW3, boxes_N4: F32
+) -> list[F32 | None]:
     """17x3 joints (pixels of `image`) for each box, or None where no pose fits it.
 
-    The model looks at groups of neighbours, at the part of the image that holds each: distant
-    people are enlarged, and a crowd is not cut off at the number of people the model can tell.
+    A model that finds people by itself looks at groups of neighbours, at the part of the image
+    that holds each: distant people are enlarged, and a crowd is not cut off at the number of
+    people the model can tell.
     """
+    if isinstance(model, BoxPoseEstimator):
+        return list(model.joints(image, boxes_N4))
     matched: list[F32 | None] = [None] * len(boxes_N4)
     across = np.argsort(boxes_N4[:, 0] + boxes_N4[:, 2], kind="stable")
     for group in np.array_split(across, math.ceil(len(boxes_N4) / _TOGETHER)):

@@ -1,0 +1,134 @@
+"""ViTPose (Xu et al. 2022, arXiv 2204.12484): joints of a person in a box, top-down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stpe.models.backends.transformers.runtime import Network, import_torch
+from stpe.models.roles import F32, Poses
+from stpe.video.frame import ImageHW3
+
+if TYPE_CHECKING:
+    import torch
+
+# As in training: a box is enlarged by this much, heatmaps are smoothed with this deviation.
+_PADDING = 1.25
+_SMOOTHING = 0.8
+
+
+class ViTPose:
+    """Roles PoseEstimator and BoxPoseEstimator.
+
+    It cannot find people: `estimate` takes every image for a picture of one person.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._settings = network.processor()
+        self._height, self._width = (int(v) for v in network.config.backbone_config.image_size)
+        # Models trained on several datasets at once have an expert for each; COCO is the first.
+        self._experts = int(network.config.backbone_config.num_experts) > 1
+
+    def estimate(self, images: Sequence[ImageHW3], threshold: float = 0.3) -> list[Poses]:
+        """The one person that fills each image, where its mean score reaches `threshold`."""
+        found = []
+        for image in images:
+            boxes_14 = np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32)
+            joints_1173 = self.joints(image, boxes_14)
+            scores_1 = joints_1173[:, :, 2].mean(1)
+            keep = scores_1 >= threshold
+            found.append(Poses(boxes_14[keep], joints_1173[keep], scores_1[keep]))
+        return found
+
+    def joints(self, image: ImageHW3, boxes_N4: F32) -> F32:
+        """N x 17 x 3 (x, y in pixels of the image, score in 0..1) of the person in each box."""
+        results: list[F32] = []
+        step = self._network.batch
+        for start in range(0, len(boxes_N4), step):
+            part = np.asarray(boxes_N4[start : start + step], np.float32)
+            with self._network.inference(f"{len(part)} people"):
+                results.append(self._joints(image, part))
+        return np.concatenate(results) if results else np.zeros((0, 17, 3), np.float32)
+
+    def _joints(self, image: ImageHW3, boxes_N4: F32) -> F32:
+        torch = import_torch()
+        centre_N2 = (boxes_N4[:, :2] + boxes_N4[:, 2:]) / 2
+        width, height = (boxes_N4[:, 2:] - boxes_N4[:, :2]).T
+        aspect = self._width / self._height
+        width, height = np.maximum(width, height * aspect), np.maximum(height, width / aspect)
+        size_N2 = np.stack([width, height], 1) * np.float32(_PADDING)
+        corner_N2 = centre_N2 - size_N2 / 2
+        planes = self._cut(image, corner_N2, size_N2)
+        pixels = self._network.prepare(planes, (self._height, self._width), self._settings)
+        more = {}
+        if self._experts:
+            more["dataset_index"] = torch.zeros(len(boxes_N4), dtype=torch.long).to(pixels.device)
+        heat_NKhw = self._network.model(pixel_values=pixels, **more).heatmaps.float()
+        scores_NK, best_NK = heat_NKhw.flatten(2).max(-1)
+        points_NK2 = _refined(heat_NKhw, best_NK).cpu().numpy()
+        grid = np.array(heat_NKhw.shape[:1:-1], np.float32)  # width, height
+        points_NK2 = points_NK2 * (size_N2 / (grid - 1))[:, None] + corner_N2[:, None]
+        scores = scores_NK.clamp(0, 1).cpu().numpy()[..., None]
+        return np.concatenate([points_NK2, scores], -1).astype(np.float32)
+
+    def _cut(self, image: ImageHW3, corner_N2: F32, size_N2: F32) -> torch.Tensor:
+        """The boxes, bilinear, black outside the image; the first and the last sample of a row lie
+        on the box's edges."""
+        torch = import_torch()
+        plane = self._network.uploads.get(image)[None].float()
+        height, width = image.shape[:2]
+        x = corner_N2[:, :1] + np.linspace(0, 1, self._width, dtype="f4") * size_N2[:, :1]
+        y = corner_N2[:, 1:] + np.linspace(0, 1, self._height, dtype="f4") * size_N2[:, 1:]
+        x, y = 2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1
+        shape = (len(x), self._height, self._width)
+        places = np.stack(
+            [np.broadcast_to(x[:, None], shape), np.broadcast_to(y[:, :, None], shape)], -1
+        )
+        return torch.nn.functional.grid_sample(
+            plane.expand(len(x), -1, -1, -1),
+            torch.from_numpy(places).to(plane.device),
+            align_corners=True,
+        )
+
+    def close(self) -> None:
+        """Free the weights."""
+        self._network.close()
+
+
+def _refined(heat_NKhw: torch.Tensor, best_NK: torch.Tensor) -> torch.Tensor:
+    """Each peak's place (x, y) to a fraction of a cell: one Newton step on the logarithm of the
+    smoothed heatmap (Zhang et al. 2020, distribution-aware coordinates, arXiv 1910.06278)."""
+    torch = import_torch()
+    pad = torch.nn.functional.pad
+    count, joints, rows, columns = heat_NKhw.shape
+    taps = torch.exp(-0.5 * (torch.arange(-1, 2, device=heat_NKhw.device) / _SMOOTHING) ** 2)
+    taps = taps / taps.sum()
+    kernel = (taps[:, None] * taps)[None, None]
+    flat = heat_NKhw.reshape(count * joints, 1, rows, columns)
+    smooth = torch.nn.functional.conv2d(pad(flat, (1, 1, 1, 1), mode="replicate"), kernel)
+    smooth = pad(smooth.clamp(1e-3, 50).log(), (1, 1, 1, 1), mode="replicate")[:, 0]
+    x, y = (best_NK % columns).flatten(), (best_NK // columns).flatten()
+    each = torch.arange(len(x), device=x.device)
+
+    def at(dx: int, dy: int) -> torch.Tensor:
+        return smooth[each, y + 1 + dy, x + 1 + dx]
+
+    here = at(0, 0)
+    slope = torch.stack([at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)], -1) / 2
+    xx, yy = at(1, 0) - 2 * here + at(-1, 0), at(0, 1) - 2 * here + at(0, -1)
+    xy = at(1, 1) - at(1, 0) - at(0, 1) + 2 * here - at(-1, 0) - at(0, -1) + at(-1, -1)
+    bend = torch.stack([xx, xy / 2, xy / 2, yy], -1).view(-1, 2, 2)
+    bend = bend + torch.finfo(torch.float32).eps * torch.eye(2, device=bend.device)
+    move = torch.linalg.solve_ex(bend, slope[..., None])[0][..., 0]
+    # Where the heatmap is flat there is no peak to refine.
+    move = torch.where(move.abs().amax(-1, keepdim=True) <= 1, move, torch.zeros_like(move))
+    return (torch.stack([x, y], -1) - move).view(count, joints, 2)
+
+
+def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> ViTPose:
+    """From a hub repository's folder; `batch` people are looked at at once."""
+    return ViTPose(Network("VitPoseForPoseEstimation", files["repository"], options))
