@@ -140,6 +140,15 @@ class Detector(Protocol):
 
 
 @runtime_checkable
+class GuessedSegmenter(Protocol):
+    """A segmenter that answers one object with all the masks it considers."""
+
+    def candidates(self, encoded: Any, box_4: F32, points_P2: F32) -> Masks:
+        """Masks for one object, told by a box (xyxy) and points on it together."""
+        ...
+
+
+@runtime_checkable
 class Segmenter(Protocol):
     """Masks from boxes, points or (where `accepts_text`) words, on one shared image encoding."""
 
@@ -213,12 +222,12 @@ class VideoFrame:
 
 
 class VideoFrames(Protocol):
-    """Frames of a video by index, in as little memory as the owner allows; one thread at a time.
+    """Frames of a video by index, in as little memory as the owner allows; one thread at a time."""
 
-    `pts` holds the presentation time of each frame, in seconds; its length is theirs.
-    """
-
-    pts: Sequence[float]
+    @property
+    def pts(self) -> Sequence[float]:
+        """Presentation time of each frame, in seconds; as many as there are frames."""
+        ...
 
     def image(self, index: int) -> ImageHW3:
         """One frame. Cheapest in order, either way."""

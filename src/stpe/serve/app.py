@@ -17,10 +17,10 @@ from stpe.engine import Engine
 from stpe.serve import problems
 from stpe.serve.admission import Admission
 from stpe.serve.batching import Batcher
-from stpe.serve.guard import Guard
+from stpe.serve.guard import OPEN_PATHS, Guard
 from stpe.serve.metrics import Metrics
 from stpe.serve.roles import Roles
-from stpe.serve.routes import clips, health, infer, jobs
+from stpe.serve.routes import clips, health, infer, jobs, video
 from stpe.serve.services import BodyRule, Feature, Services
 from stpe.serve.settings import Settings
 from stpe.serve.work import Work
@@ -31,6 +31,7 @@ FEATURES: tuple[Feature, ...] = (
     infer.FEATURE,
     clips.FEATURE,
     jobs.FEATURE,
+    video.FEATURE,
 )
 
 
@@ -117,6 +118,8 @@ def _describe(app: FastAPI, keyed: bool) -> None:
                     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                 }
                 schema["security"] = [{"bearer": []}, {"key": []}]
+                for path in OPEN_PATHS:
+                    schema["paths"][path]["get"]["security"] = []
             app.openapi_schema = schema
         return app.openapi_schema
 

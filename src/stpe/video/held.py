@@ -75,6 +75,11 @@ class HeldFrames:
         return self.pts[-1] - self.pts[0] + (1 / self.fps if self.fps else 0.0)
 
     @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the source."""
+        return list(self._source.info.warnings)
+
+    @property
     def held_bytes(self) -> int:
         """Bytes of the images held now."""
         return sum(image.nbytes for image in self._held.values())

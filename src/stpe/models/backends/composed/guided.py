@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stpe.models.roles import F32, Segmenter
+from stpe.models.roles import F32, BoolNHW, GuessedSegmenter, Segmenter
 
 _POINTS = 3
 _MINOR = 0.1  # of the largest piece: smaller pieces of a guess do not stretch the box
@@ -25,7 +25,8 @@ class Exact:
 
 
 def exact(segmenter: Segmenter, encoded: Any, guess_HW: F32) -> Exact | None:
-    """The nearest of the masks that a box around the guess, and points inside it, give.
+    """The nearest of the masks that the segmenter gives for a box around the guess and points
+    inside it.
 
     Args:
         guess_HW: probability of the object, at the encoded image's size.
@@ -38,15 +39,19 @@ def exact(segmenter: Segmenter, encoded: Any, guess_HW: F32) -> Exact | None:
         return None
     ys, xs = np.nonzero(pieces.any(1))[0], np.nonzero(pieces.any(0))[0]
     box_4 = np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], np.float32)
-    points = _inside(pieces, guess_HW)
-    asked = [segmenter.from_boxes(encoded, box_4[None])]
-    for some in (points[:1], points) if len(points) > 1 else (points,):
-        on_it = np.ones((1, len(some)), np.int32)
-        asked.append(segmenter.from_points(encoded, some[None], on_it))
-    masks = [answer.masks_NHW[0] for answer in asked]
-    agreements = [agreement(mask, guess_HW) for mask in masks]
+    masks_NHW = _considered(segmenter, encoded, box_4, _inside(pieces, guess_HW))
+    agreements = [agreement(mask, guess_HW) for mask in masks_NHW]
     best = int(np.argmax(agreements))
-    return Exact(masks[best], agreements[best])
+    return Exact(masks_NHW[best], agreements[best])
+
+
+def _considered(segmenter: Segmenter, encoded: Any, box_4: F32, points_P2: F32) -> BoolNHW:
+    if isinstance(segmenter, GuessedSegmenter):
+        return segmenter.candidates(encoded, box_4, points_P2).masks_NHW
+    on_it = np.ones((1, len(points_P2)), np.int32)
+    by_box = segmenter.from_boxes(encoded, box_4[None]).masks_NHW
+    by_points = segmenter.from_points(encoded, points_P2[None], on_it).masks_NHW
+    return np.concatenate([by_box, by_points])
 
 
 def agreement(mask_HW: NDArray[Any], guess_HW: NDArray[Any]) -> float:

@@ -121,6 +121,25 @@ class MobileSam:
         kinds = np.concatenate([kinds, np.full((len(points), 1), PADDING)], 1)
         return self._masks(encoded, points, kinds, ambiguous=points.shape[1] == 2)
 
+    def candidates(self, encoded: Encoded, box_4: F32, points_P2: F32) -> Masks:
+        """All four masks for one object, told by a box (xyxy) and points on it together: the one
+        for unambiguous prompts, then part, whole and group."""
+        places = np.concatenate([points_P2, np.reshape(box_4, (2, 2))]).astype(np.float32)[None]
+        kinds = np.array([[FOREGROUND] * len(points_P2) + [TOP_LEFT, BOTTOM_RIGHT]])
+        logits, quality = self._decoder.run(
+            {
+                "embedding": encoded.embedding,
+                "position": self._position(
+                    (encoded.embedding.shape[2], encoded.embedding.shape[3])
+                ),
+                "prompts": self._prompts(places, kinds, encoded.scale),
+            }
+        )
+        masks = np.zeros((logits.shape[1], encoded.height, encoded.width), bool)
+        for mask, logit in zip(masks, logits[0], strict=True):
+            _fill(mask, logit, encoded)
+        return Masks(masks, np.clip(quality[0], 0, 1).astype(np.float32))
+
     def from_text(
         self, encoded: Encoded, concepts: Sequence[str], threshold: float = 0.25
     ) -> NoReturn:

@@ -1,0 +1,86 @@
+"""Between the API's shares and RLE and the role's pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stpe.dataset.masks import encode_mask
+from stpe.models.roles import VideoFrame, VideoObject, VideoPrompt
+from stpe.serve.failures import InvalidInputError
+from stpe.serve.tasks.schemas import Rle
+from stpe.serve.video.masks import read_mask
+from stpe.serve.video.schemas import (
+    BoxPrompt,
+    FoundObject,
+    FrameObjects,
+    MaskPrompt,
+    PointPrompt,
+    Prompt,
+    TextPrompt,
+)
+
+
+def to_role(prompts: Iterable[Prompt], width: int, height: int) -> VideoPrompt:
+    """The prompts of one request in pixels. Raises InvalidInputError."""
+    texts: list[str] = []
+    boxes: list[BoxPrompt] = []
+    points: list[PointPrompt] = []
+    masks: list[NDArray[np.bool_]] = []
+    for prompt in prompts:
+        match prompt:
+            case TextPrompt():
+                texts.extend(t.strip() for t in prompt.text.split(",") if t.strip())
+            case BoxPrompt():
+                boxes.append(prompt)
+            case PointPrompt():
+                points.append(prompt)
+            case MaskPrompt():
+                masks.append(read_mask(prompt.mask.size, prompt.mask.counts, height, width))
+    if any(isinstance(p, TextPrompt) for p in prompts) and not texts:
+        raise InvalidInputError("the text prompt holds no words")
+    corners = np.array([p.box for p in boxes], np.float32).reshape(-1, 4)
+    corners[:, 2:] += corners[:, :2]
+    return VideoPrompt(
+        texts=tuple(dict.fromkeys(texts)),
+        boxes_N4=np.minimum(corners, 1) * np.array([width, height] * 2, np.float32),
+        box_labels_N=np.array([p.label for p in boxes], np.int32),
+        points_P2=np.array([p.point for p in points], np.float32).reshape(-1, 2)
+        * np.array([width, height], np.float32),
+        point_labels_P=np.array([p.label for p in points], np.int32),
+        mask_HW=np.logical_or.reduce(masks) if masks else None,
+    )
+
+
+def from_role(frame: VideoFrame) -> FrameObjects:
+    """A frame's objects as the API says them."""
+    return FrameObjects(frame_index=frame.index, pts=frame.pts, objects=found(frame.objects))
+
+
+def found(objects: Sequence[VideoObject]) -> list[FoundObject]:
+    """Objects as the API says them."""
+    return [
+        FoundObject(
+            id=one.id,
+            mask=Rle.model_validate(encode_mask(one.mask_HW)),
+            box=_box(one),
+            score=one.score,
+            label=one.label,
+        )
+        for one in objects
+    ]
+
+
+def _box(one: VideoObject) -> tuple[float, float, float, float] | None:
+    ys, xs = np.flatnonzero(one.mask_HW.any(1)), np.flatnonzero(one.mask_HW.any(0))
+    if not len(ys):
+        return None
+    height, width = one.mask_HW.shape
+    return (
+        float(xs[0]) / width,
+        float(ys[0]) / height,
+        float(xs[-1] + 1 - xs[0]) / width,
+        float(ys[-1] + 1 - ys[0]) / height,
+    )

@@ -1,0 +1,285 @@
+"""Promptable video sessions over real HTTP and WebSocket, on real clips."""
+
+import base64
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import cv2
+import numpy as np
+import pytest
+from live_server import live_server
+
+from stpe.client import RequestFailedError
+from stpe.dataset.masks import decode_mask, encode_mask
+from stpe.evaluate.masks import region_similarity
+
+pytestmark = pytest.mark.weights
+connect = pytest.importorskip("websockets.sync.client").connect
+API = "/api/v1/video"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, shared_data):
+    with live_server(
+        tmp_path_factory.mktemp("video"),
+        STPE_SERVE_MEDIA_ROOTS=str(shared_data),
+        MAX_CONCURRENT_SESSIONS="4",
+        SESSION_TIMEOUT_SECONDS="20",
+        SESSION_CLEANUP_INTERVAL_SECONDS="1",
+    ) as client:
+        yield client
+
+
+def post(server, path, body=None):
+    return server.call("POST", path, json=body or {}).json()
+
+
+def start(server, **source):
+    return post(server, f"{API}/session/start", source)
+
+
+def end(server, session):
+    return server.call("DELETE", f"{API}/session/{session}").json()
+
+
+def refused(status, call, *arguments, **more):
+    with pytest.raises(RequestFailedError) as caught:
+        call(*arguments, **more)
+    assert caught.value.status == status, caught.value
+    return str(caught.value)
+
+
+def socket_of(server, session):
+    return connect(f"ws://127.0.0.1:{server.port}/ws/propagate/{session}", max_size=None)
+
+
+@pytest.fixture
+def dog(server):
+    """A session on a folder of JPEG frames."""
+    started = start(server, video_path="davis2016/JPEGImages/480p/dog")
+    assert started["video_info"]["total_frames"] == 60
+    assert (started["video_info"]["width"], started["video_info"]["height"]) == (854, 480)
+    yield started["session_id"]
+    with suppress(RequestFailedError):
+        end(server, started["session_id"])
+
+
+def truth(shared_data, index):
+    path = shared_data / f"davis2016/Annotations/480p/dog/{index:05d}.png"
+    return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127
+
+
+def test_mask_prompt_propagates_both_ways(server, dog, shared_data):
+    answer = post(
+        server,
+        f"{API}/session/{dog}/prompt",
+        {
+            "frame_index": 20,
+            "prompts": [{"type": "mask", "mask": encode_mask(truth(shared_data, 20))}],
+        },
+    )
+    assert answer["obj_ids"] == [answer["obj_id"]] == [1]
+    done = post(
+        server,
+        f"{API}/session/{dog}/propagate",
+        {"direction": "both", "start_frame_index": 20, "max_frames": 4},
+    )
+    assert [r["frame_index"] for r in done["results"]] == [20, 21, 22, 23, 19, 18, 17]
+    assert done["total_frames"] == 7
+    assert done["processing_time_ms"] > 0
+    for result in done["results"]:
+        (found,) = result["objects"]
+        mask = decode_mask(found["mask"])
+        assert region_similarity(truth(shared_data, result["frame_index"]), mask) > 0.8
+        x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+        assert np.allclose(found["box"], [x / 854, y / 480, width / 854, height / 480])
+        assert 0.5 < found["score"] <= 1
+
+    post(server, f"{API}/session/{dog}/reset")
+    again = post(
+        server,
+        f"{API}/session/{dog}/prompt",
+        {"frame_index": 0, "prompts": [{"type": "box", "box": [0.3, 0.2, 0.5, 0.7]}]},
+    )
+    assert again["obj_id"] == 2  # never one that was given before
+    gone = server.call("DELETE", f"{API}/session/{dog}/object/2").json()
+    assert gone["object_ids"] == []
+    refused(404, server.call, "DELETE", f"{API}/session/{dog}/object/2")
+    refused(422, post, server, f"{API}/session/{dog}/propagate", {"direction": "forward"})
+
+
+def test_stream_of_a_text_prompt(server, shared_data, tmp_path):
+    clip = next((shared_data / "plain_clips").glob("sam2_05*"))
+    half = clip.stat().st_size // 2
+    whole = clip.read_bytes()
+    upload = server.call("POST", "/uploads", params={"total_bytes": len(whole)}).json()
+    piece = {"upload_id": upload["upload_id"], "offset": 0}
+    server.call("POST", "/uploads", params=piece, content=whole[:half])
+    refused(409, start, server, upload_id=upload["upload_id"])
+    refused(409, server.call, "POST", "/uploads", params=piece, content=b"x")
+    there = server.call("GET", f"/uploads/{upload['upload_id']}").json()
+    assert there["offset"] == half
+    piece["offset"] = half
+    assert server.call("POST", "/uploads", params=piece, content=whole[half:]).json()["complete"]
+
+    started = start(server, upload_id=upload["upload_id"])
+    session = started["session_id"]
+    assert started["video_info"]["fps"] == pytest.approx(measured_fps(clip), rel=1e-3)
+    named = post(
+        server,
+        f"{API}/session/{session}/prompt",
+        {"frame_index": 0, "prompts": [{"type": "text", "text": "person"}]},
+    )
+    assert len(named["obj_ids"]) >= 1
+    assert all(o["label"] == "person" for o in named["objects"])
+    with socket_of(server, session) as socket:
+        socket.send(json.dumps({"direction": "forward", "max_frames": 3}))
+        messages = [json.loads(socket.recv(60)) for _ in range(4)]
+    assert [m["type"] for m in messages] == ["frame"] * 3 + ["complete"]
+    assert [m["frame_index"] for m in messages[:3]] == [0, 1, 2]
+    assert messages[0]["pts"] < messages[1]["pts"] < messages[2]["pts"]
+    assert [o["id"] for o in messages[2]["objects"]] == named["obj_ids"]
+    assert messages[3] == {"type": "complete", "total_frames": 3, "cancelled": False}
+    status = server.call("GET", f"{API}/session/{session}/status").json()
+    assert status["memory_mb"] > 1
+    assert end(server, session)["memory_freed_mb"] == pytest.approx(status["memory_mb"], rel=0.01)
+    refused(404, server.call, "GET", f"{API}/session/{session}/status")
+    refused(404, start, server, upload_id=upload["upload_id"])
+
+
+def measured_fps(path):
+    import av
+
+    with av.open(str(path)) as container:
+        times = [frame.pts * frame.time_base for frame in container.decode(video=0)]
+    return float((len(times) - 1) / (times[-1] - times[0]))
+
+
+def idle(server, session, timeout_s=30):
+    deadline = time.monotonic() + timeout_s
+    while server.call("GET", f"{API}/session/{session}/status").json()["state"] != "idle":
+        assert time.monotonic() < deadline, "the work goes on"
+        time.sleep(0.1)
+
+
+def test_cancel_and_leaving_stop_the_work(server, dog):
+    prompts = [{"type": "point", "point": [0.5, 0.55], "label": 1}]
+    post(server, f"{API}/session/{dog}/prompt", {"frame_index": 0, "prompts": prompts})
+    with socket_of(server, dog) as socket:
+        socket.send("{}")
+        assert json.loads(socket.recv(60))["type"] == "frame"
+        body = {"frame_index": 0, "prompts": prompts}
+        refused(409, post, server, f"{API}/session/{dog}/prompt", body)
+        socket.send(json.dumps({"type": "cancel"}))
+        last = json.loads(socket.recv(60))
+        while last["type"] == "frame":
+            last = json.loads(socket.recv(60))
+        assert last["type"] == "complete"
+        assert last["cancelled"]
+        assert last["total_frames"] < 10
+    with socket_of(server, dog) as socket:
+        socket.send("{}")
+        socket.recv(60)
+    idle(server, dog)
+
+    with socket_of(server, dog) as socket:
+        socket.send("{}")
+        socket.recv(60)
+        assert "memory_freed_mb" in end(server, dog)
+        last = json.loads(socket.recv(60))
+        while last["type"] == "frame":
+            last = json.loads(socket.recv(60))
+        assert last["type"] == "complete"
+    with socket_of(server, dog) as socket:
+        socket.send("{}")
+        assert json.loads(socket.recv(60))["type"] == "error"
+
+
+def test_image_by_box_point_text(server, people):
+    path, rows = next((p, r) for p, r in people.items() if len(r) == 1)
+    image = cv2.imread(str(path))
+    height, width = image.shape[:2]
+    x, y, w, h = rows[0]["bbox"]
+    x, y, w, h = max(0, x), max(0, y), min(w, width - x), min(h, height - y)
+    data = base64.b64encode(path.read_bytes()).decode()
+    box = [x / width, y / height, w / width, h / height]
+    answer = post(
+        server,
+        "/api/v1/image/segment",
+        {"imageBase64": data, "prompts": [{"type": "box", "box": box}]},
+    )
+    (found,) = answer["objects"]
+    assert decode_mask(found["mask"]).shape == (height, width)
+    assert np.allclose(found["box"], box, atol=0.1)
+    named = post(
+        server,
+        "/api/v1/image/segment",
+        {"imageBase64": data, "prompts": [{"type": "text", "text": "people"}]},
+    )
+    assert named["objects"]
+
+
+def test_refusals(server, dog):
+    refused(403, start, server, video_path="/etc/passwd")
+    refused(403, start, server, video_path="../../etc/passwd")
+    refused(403, start, server, video_url="http://127.0.0.1:1/a.mp4")
+    assert "davis2016" not in refused(422, start, server, video_path="davis2016/SOURCE.txt")
+    refused(422, start, server)
+    refused(404, server.call, "GET", f"{API}/session/none/status")
+    prompt = f"{API}/session/{dog}/prompt"
+    for wrong in (
+        {"type": "mask", "mask": {"size": [480, 854], "counts": "oooo" * 50}},
+        {"type": "mask", "mask": {"size": [480, 854], "counts": "1"}},
+        {"type": "mask", "mask": {"size": [2, 2], "counts": "4"}},
+        {"type": "box", "box": [0, 0, 2, 1]},
+        {"type": "text", "text": "hippogriff"},
+    ):
+        refused(422, post, server, prompt, {"frame_index": 0, "prompts": [wrong]})
+    text = {"type": "text", "text": "dog"}
+    refused(422, post, server, prompt, {"frame_index": 99, "prompts": [text]})
+    more = [start(server, video_path="davis2016/JPEGImages/480p/libby") for _ in range(3)]
+    message = refused(503, start, server, video_path="davis2016/JPEGImages/480p/libby")
+    assert "4 sessions" in message
+    for one in more:
+        end(server, one["session_id"])
+
+
+def test_abandoned_sessions_end_by_themselves(tmp_path, shared_data):
+    with live_server(
+        tmp_path,
+        STPE_SERVE_MEDIA_ROOTS=str(shared_data),
+        SESSION_TIMEOUT_SECONDS="2",
+        SESSION_CLEANUP_INTERVAL_SECONDS="0.5",
+    ) as server:
+
+        def abandon():
+            session = start(server, video_path="davis2016/JPEGImages/480p/dog")["session_id"]
+            body = {"frame_index": 0, "prompts": [{"type": "point", "point": [0.5, 0.5]}]}
+            post(server, f"{API}/session/{session}/prompt", body)
+            with socket_of(server, session) as socket:
+                socket.send("{}")
+                socket.recv(60)
+
+        def abandon_all(count):
+            with ThreadPoolExecutor(count) as pool:
+                for job in [pool.submit(abandon) for _ in range(count)]:
+                    job.result()
+            wait_for_none(server)
+
+        abandon_all(4)  # compiles the graphs for this size and fills each stream's buffers
+        resting = memory(server)
+        abandon_all(6)
+        assert memory(server) < 1.05 * resting
+
+
+def wait_for_none(server):
+    deadline = time.monotonic() + 60
+    while server.call("GET", f"{API}/sessions").json()["sessions"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def memory(server):
+    return server.health()["memory_mb"]
