@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from stpe.geometry.decompose import camera_model, object_flow
-from stpe.geometry.egomotion import fit_egomotion
 from stpe.geometry.intrinsics import intrinsics
 from stpe.models.roles import Detector, FlowEstimator
 from stpe.serve.payload import VIDEO_TYPES
@@ -83,10 +82,8 @@ def _velocities(step: Step) -> list[tuple[F64, float, F64 | None] | None]:
     model = None
     if step.homography is not None:
         camera = intrinsics("", *field.size)
-        moved = fit_egomotion(field, camera, step.homography)
-        if moved is not None:
-            turn, move = moved.rotation_rad, moved.translation
-            model = camera_model(field, step.homography, turn, move, camera)
+        # Without a translation the model is the homography's flow, which is all that is told here.
+        model = camera_model(field, step.homography, np.zeros(3), None, camera)
     points = field.points_N2 + field.flow_N2  # where each sample is in this frame
     found: list[tuple[F64, float, F64 | None] | None] = []
     for box in step.found.boxes_N4.astype(np.float64):
