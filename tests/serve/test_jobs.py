@@ -4,9 +4,11 @@ import base64
 import io
 import json
 import sys
+import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -41,7 +43,8 @@ def quick(tmp_path_factory):
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory):
     """Every window takes a while, so that a job can be caught at work."""
-    with server(tmp_path_factory.mktemp("slow"), pause_s=0.15, STPE_JOBS_MAX_QUEUED="3") as running:
+    limits = {"STPE_JOBS_MAX_QUEUED": "3", "STPE_SERVE_FETCH_NETWORKS": "127.0.0.0/8"}
+    with server(tmp_path_factory.mktemp("slow"), pause_s=0.15, **limits) as running:
         yield running
 
 
@@ -238,6 +241,43 @@ def test_cancelling_stops_the_work_at_once_and_stores_nothing(slow, clips):
     assert slow.http.post(f"/cancel/{job_id}").json()["status"] == "CANCELLED"
     slow.http.post(f"/cancel/{following}")
     assert open_dataset(slow.folder / "dataset").videos == ()
+
+
+def test_a_download_stops_with_its_job(slow, clips):
+    class Trickle(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            for _ in range(300):
+                try:
+                    self.wfile.write(b"x" * 100)
+                except OSError:
+                    return
+                time.sleep(0.1)
+
+        def log_message(self, *_):
+            pass
+
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Trickle)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{web.server_port}/film.mp4"
+        sent = slow.run("process_video", wait=False, video_url=url)
+        assert sent.status_code == 200, sent.text
+        job_id = sent.json()["id"]
+        deadline = time.monotonic() + 20
+        while slow.http.get(f"/status/{job_id}").json().get("stage") != "fetching the source":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        slow.http.post(f"/cancel/{job_id}")
+        begun = time.monotonic()
+        following = slow.run("process_video", wait=False, video_base64=clips[3]).json()["id"]
+        slow.until(following, "IN_PROGRESS")
+        assert time.monotonic() - begun < 5
+        slow.http.post(f"/cancel/{following}")
+    finally:
+        web.shutdown()
+        web.server_close()
 
 
 def test_a_full_queue_says_when_to_come_again(slow, clips):

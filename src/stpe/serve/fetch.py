@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -104,9 +104,10 @@ def fetch(
     max_bytes: int,
     total_s: float,
     networks: Sequence[str] = (),
+    told: Callable[[int], None] = lambda size: None,
 ) -> Path:
     """Copy what an http or https URL points to into a new file in `folder`. Blocks; call it from
-    a worker thread.
+    a worker thread. `told` hears how many bytes came so far, and may raise to stop.
 
     Raises:
         InvalidInputError: not an http or https URL.
@@ -123,7 +124,7 @@ def fetch(
             ssl_context=ssl.create_default_context(), network_backend=_Guard(networks)
         ) as pool:
             for _ in range(_MAX_REDIRECTS + 1):
-                target = _follow(pool, url, path, max_bytes, deadline)
+                target = _follow(pool, url, path, max_bytes, deadline, told)
                 if target is None:
                     return path
                 url = _checked(urljoin(url, target))
@@ -156,7 +157,12 @@ def _checked(url: str) -> str:
 
 
 def _follow(
-    pool: httpcore.ConnectionPool, url: str, path: Path, max_bytes: int, deadline: float
+    pool: httpcore.ConnectionPool,
+    url: str,
+    path: Path,
+    max_bytes: int,
+    deadline: float,
+    told: Callable[[int], None],
 ) -> str | None:
     """Write the content to `path` and return None, or return where the server redirects to."""
     host = urlsplit(url).netloc.rpartition("@")[2]
@@ -180,6 +186,7 @@ def _follow(
                     if time.monotonic() > deadline:
                         raise SourceError(f"{host} takes too long to send the file")
                     file.write(block)
+                    told(size)
     if size > max_bytes:
         path.unlink()
         raise TooLargeError(f"the file at {host} is larger than {max_bytes} bytes")

@@ -37,13 +37,14 @@ def _worker() -> Worker:
     """What every job of this process runs on; models load when they are first needed."""
     settings = Settings.from_environment()
 
-    def fetched(url: str, folder: Path, max_bytes: int) -> Path:
+    def fetched(url: str, folder: Path, max_bytes: int, told: Callable[[int], None]) -> Path:
         return fetch.fetch(
             url,
             folder,
             max_bytes=max_bytes,
             total_s=settings.fetch_seconds,
             networks=settings.fetch_networks,
+            told=told,
         )
 
     engine = Engine(settings.profile, settings.overrides)

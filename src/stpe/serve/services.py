@@ -41,7 +41,13 @@ class Services:
         """Limits for `open_source` on what clients send."""
         return self.settings.limits
 
-    def fetch(self, url: str, folder: Path, max_bytes: int | None = None) -> Path:
+    def fetch(
+        self,
+        url: str,
+        folder: Path,
+        max_bytes: int | None = None,
+        told: Callable[[int], None] = lambda size: None,
+    ) -> Path:
         """`stpe.serve.fetch.fetch` within this server's limits. Blocks."""
         return fetch.fetch(
             url,
@@ -49,6 +55,7 @@ class Services:
             max_bytes=max_bytes or self.settings.max_video_bytes,
             total_s=self.settings.fetch_seconds,
             networks=self.settings.fetch_networks,
+            told=told,
         )
 
     def path(self, text: str) -> Path:

@@ -29,14 +29,14 @@ class Worker:
         engine: models and pipeline.
         dataset: folder that videos are processed into.
         limits: of what clients send.
-        fetch: (url, folder, most bytes) to the file that the URL points to.
+        fetch: (url, folder, most bytes, told how many came) to the file that the URL points to.
         progress: told what the pipeline does; raises to stop it.
     """
 
     engine: Engine
     dataset: Path
     limits: Limits
-    fetch: Callable[[str, Path, int], Path]
+    fetch: Callable[[str, Path, int, Callable[[int], None]], Path]
     progress: Progress = field(default_factory=Progress)
 
 
@@ -51,7 +51,7 @@ def file(worker: Worker, base64: str | None, url: str | None, name: str) -> Iter
         most = worker.limits.max_bytes or 1 << 40
         try:
             if base64 is None:
-                yield worker.fetch(url or "", Path(folder), most)
+                yield _fetched(worker, url or "", folder, most)
             else:
                 path = Path(folder, name)
                 path.write_bytes(decode_base64(plain(base64), name))
@@ -70,8 +70,15 @@ def image(worker: Worker, base64: str | None, url: str | None) -> tuple[ImageHW3
     """
     if base64 is None:
         with tempfile.TemporaryDirectory(prefix="stpe-job-") as folder:
-            data = worker.fetch(url or "", Path(folder), _IMAGE_BYTES).read_bytes()
+            data = _fetched(worker, url or "", folder, _IMAGE_BYTES).read_bytes()
     else:
         data = decode_base64(plain(base64), "the image")
     estimated_bytes(data, worker.limits)
     return decode_image(data, worker.limits), hashlib.sha256(data).hexdigest()[:16]
+
+
+def _fetched(worker: Worker, url: str, folder: str, most: int) -> Path:
+    def told(size: int) -> None:
+        worker.progress.fetching("the source", size, None)
+
+    return worker.fetch(url, Path(folder), most, told)

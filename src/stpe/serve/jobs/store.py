@@ -99,6 +99,7 @@ class JobStore:
         self._owner = uuid.uuid4().hex
         self._database: Database = connect(settings.url)
         with self._database.transaction() as run:
+            self._one_at_a_time(run)
             for table in _TABLES:
                 run.run(table)
 
@@ -249,7 +250,7 @@ class JobStore:
         return self._change(
             job_id,
             "status = 'FAILED', stage = NULL, input = NULL, error = ?, http_status = ?, ended = ?",
-            (error, http_status, time.time()),
+            (error.replace("\0", ""), http_status, time.time()),
         )
 
     def release(self, job_id: str) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from pydantic import BaseModel, Field, RootModel
@@ -34,9 +35,11 @@ _WORDS: dict[Status, str] = {
     "CANCELLED": "cancelled",
 }
 
+T = TypeVar("T")
+
 router = APIRouter(tags=["jobs"])
 Shared = Annotated[Services, Depends(services)]
-JobId = Annotated[str, Field(max_length=64, description="as submitting answered")]
+JobId = Annotated[str, Field(pattern="^[0-9A-Za-z-]{1,64}$", description="as submitting answered")]
 Key = Annotated[
     str | None,
     Header(
@@ -90,6 +93,18 @@ class Jobs:
     def __init__(self, runner: Runner, signal: Signal) -> None:
         self.runner = runner
         self.signal = signal
+        # Threads of its own, so that followers never wait behind other APIs' downloads.
+        self._threads = ThreadPoolExecutor(4, "stpe-jobs-store")
+
+    async def call(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Ask the store or the runner from a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, work, *arguments)
+
+    def close(self) -> None:
+        """Stop working and answering."""
+        self.runner.close()
+        self._threads.shutdown()
 
     async def submit(self, call: Any, key: str | None, shared: Services) -> Job:
         """Queue a job. Addresses that will be refused are refused now."""
@@ -98,14 +113,14 @@ class Jobs:
             if url is not None:
                 await shared.work.transfer(fetch.check, url, shared.settings.fetch_networks)
         data = call.data.model_dump(mode="json", exclude_none=True)
-        return await shared.work.transfer(self.runner.submit, call.operation, data, key)
+        return await self.call(self.runner.submit, call.operation, data, key)
 
-    async def ended(self, job_id: str, shared: Services, wait_s: float) -> Job:
+    async def ended(self, job_id: str, wait_s: float) -> Job:
         """The job once it has ended, or as it stands after `wait_s` seconds."""
         deadline = asyncio.get_running_loop().time() + wait_s
         while True:
             change = self.signal.next()
-            job = await shared.work.transfer(self.runner.store.get, job_id)
+            job = await self.call(self.runner.store.get, job_id)
             left = deadline - asyncio.get_running_loop().time()
             if job.status in ENDED or left <= 0:
                 return job
@@ -143,7 +158,7 @@ async def runsync(
     """Run an operation and answer when it has ended; after `wait`, as `/run`. Failing is the
     status of what went wrong."""
     job = await jobs.submit(body.input, key, shared)
-    job = await jobs.ended(job.id, shared, wait / 1000)
+    job = await jobs.ended(job.id, wait / 1000)
     if job.status == "FAILED":
         status = job.http_status or 500
         document = problems.document(status, job.error or "", "urn:stpe:error:job")
@@ -154,17 +169,17 @@ async def runsync(
 @router.get(
     "/status/{job_id}", response_model_exclude_unset=True, responses=problems.responses(404)
 )
-async def status(job_id: JobId, shared: Shared, jobs: Running) -> RunStatus:
+async def status(job_id: JobId, jobs: Running) -> RunStatus:
     """How a job stands, with its output once it has ended."""
-    return _run_status(await shared.work.transfer(jobs.runner.store.get, job_id))
+    return _run_status(await jobs.call(jobs.runner.store.get, job_id))
 
 
 @router.post(
     "/cancel/{job_id}", response_model_exclude_unset=True, responses=problems.responses(404, 409)
 )
-async def cancel(job_id: JobId, shared: Shared, jobs: Running) -> RunStatus:
+async def cancel(job_id: JobId, jobs: Running) -> RunStatus:
     """End a job now: nothing of it is stored. One that has ended stays as it is."""
-    return _run_status(await shared.work.transfer(jobs.runner.cancel, job_id))
+    return _run_status(await jobs.call(jobs.runner.cancel, job_id))
 
 
 @router.post(
@@ -178,9 +193,9 @@ async def submit(body: SubmitRequest, shared: Shared, jobs: Running, key: Key = 
 
 
 @router.get("/jobs/{job_id}", response_model_exclude_unset=True, responses=problems.responses(404))
-async def job_status(job_id: JobId, shared: Shared, jobs: Running) -> JobStatus:
+async def job_status(job_id: JobId, jobs: Running) -> JobStatus:
     """How a job stands, with its result once it has ended."""
-    return _job_status(await shared.work.transfer(jobs.runner.store.get, job_id))
+    return _job_status(await jobs.call(jobs.runner.store.get, job_id))
 
 
 @router.get(
@@ -198,7 +213,6 @@ async def job_status(job_id: JobId, shared: Shared, jobs: Running) -> JobStatus:
 )
 async def events(
     job_id: JobId,
-    shared: Shared,
     jobs: Running,
     last: Annotated[
         str | None,
@@ -208,24 +222,22 @@ async def events(
     """Follow a job as it goes."""
     seen = int(last) if last is not None and last.isascii() and last.isdigit() else -1
     seen = min(seen, 1 << 30)
-    job = await shared.work.transfer(jobs.runner.store.get, job_id)
-    if job.status in ENDED and not await shared.work.transfer(
-        jobs.runner.store.events, job_id, seen
-    ):
+    job = await jobs.call(jobs.runner.store.get, job_id)
+    if job.status in ENDED and not await jobs.call(jobs.runner.store.events, job_id, seen):
         return Response(status_code=204)
     return StreamingResponse(
-        _stream(job_id, seen, shared, jobs),
+        _stream(job_id, seen, jobs),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
-async def _stream(job_id: str, seen: int, shared: Services, jobs: Jobs) -> AsyncIterator[str]:
+async def _stream(job_id: str, seen: int, jobs: Jobs) -> AsyncIterator[str]:
     yield "retry: 2000\n\n"
     quiet = 0.0
     while True:
         change = jobs.signal.next()
-        fresh = await shared.work.transfer(jobs.runner.store.events, job_id, seen)
+        fresh = await jobs.call(jobs.runner.store.events, job_id, seen)
         for seen, event in fresh:
             yield f"id: {seen}\ndata: {json.dumps(event)}\n\n"
             if event["status"] in ENDED:
@@ -283,14 +295,14 @@ async def _running(app: FastAPI, shared: Services) -> AsyncIterator[None]:
     signal = Signal()
     worker = Worker(shared.roles.engine, settings.dataset, shared.limits, shared.fetch)
     runner = Runner(store, worker, signal.fire)
-    app.state.jobs = Jobs(runner, signal)
+    jobs = app.state.jobs = Jobs(runner, signal)
     for status, name in (("IN_QUEUE", "waiting"), ("IN_PROGRESS", "running")):
         shared.metrics.gauge(f"stpe_jobs_{name}", f"Jobs {name}", partial(store.count, status))
     runner.start()
     try:
         yield
     finally:
-        await asyncio.to_thread(runner.close)
+        await asyncio.to_thread(jobs.close)
         store.close()
 
 
