@@ -36,7 +36,7 @@ class Records:
             at = stems.get(_stem(name))
             if at is not None and isinstance(parsed, dict):
                 self._beside[at] = name
-                self.clock[at] = _time(_state(parsed))
+                self.clock[at] = _time(unwrapped(parsed))
                 continue
             rows = parsed.get("frames") if isinstance(parsed, dict) else parsed
             if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
@@ -46,14 +46,14 @@ class Records:
                 raise SourceError(f"{name} is a second array of records; keep one of them")
             self._rows = _placed(rows, images, name)
             for at, row in self._rows.items():
-                self.clock[at] = _time(_state(row))
+                self.clock[at] = _time(unwrapped(row))
 
     def state(self, at: int) -> Record | None:
         """The state record of the image at a position."""
         if at in self._beside:
             name = self._beside[at]
-            return _state(parse(self._files.read(name), name))
-        return _state(self._rows[at]) if at in self._rows else None
+            return unwrapped(parse(self._files.read(name), name))
+        return unwrapped(self._rows[at]) if at in self._rows else None
 
 
 def parse(data: bytes, name: str) -> Any:
@@ -93,7 +93,8 @@ def _stem(name: str) -> str:
     return PurePosixPath(name).with_suffix("").as_posix()
 
 
-def _state(record: Record) -> Record:
+def unwrapped(record: Record) -> Record:
+    """The state itself of a record that may wrap it."""
     inner = record.get("roblox_metadata")
     return inner if isinstance(inner, dict) else record
 

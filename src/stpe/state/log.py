@@ -1,0 +1,210 @@
+"""A log as one value: rows in time order, what kind of clock they have, and what was repaired."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Any, Literal
+
+from stpe.errors import SourceError
+
+State = dict[str, Any]
+#: `video`: the format itself says that times are the video's. `relative`: seconds from some
+#: moment. `unix`: seconds since 1970.
+Clock = Literal["video", "unix", "relative", "none"]
+
+#: Names of a row's time and frame number, best first, where the format does not say.
+TIMES = ("timestamp", "time", "t", "pts", "time_s", "timestamp_s", "seconds")
+SCALED_TIMES = {
+    f"{name}_{unit}": scale
+    for name in ("timestamp", "time", "t", "utc", "pts")
+    for unit, scale in (("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
+}
+FRAMES = ("frame_index", "frame_idx", "frame", "frame_number")
+
+_UNIX_S = (5e8, 5e9)
+_UNITS = ((1.0, "seconds"), (1e-3, "milliseconds"), (1e-6, "microseconds"), (1e-9, "nanoseconds"))
+#: Relative times this far apart or more are taken for milliseconds, microseconds, nanoseconds: no
+#: log that is of use beside a video has a row in five seconds.
+_LONGEST_ROW_S = 5.0
+_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: seconds on the log's clock, frame number as the log counts, and the state."""
+
+    time: float | None
+    frame: int | None
+    state: State
+
+
+@dataclass(frozen=True)
+class StateLog:
+    """A log that was read.
+
+    Attributes:
+        rows: in time order (in frame order without times; as they came without either).
+        clock: what the rows' times mean.
+        kind: the format.
+        sha256: of the file, or of the files of a folder.
+        units: unit by field name, where the log says them.
+        repairs: what was wrong and how it was mended, a sentence each.
+        reordered: positions in the file of rows that were out of order, the first few.
+        reordered_count: how many there were.
+    """
+
+    rows: tuple[Row, ...]
+    clock: Clock
+    kind: str
+    sha256: str
+    units: dict[str, str] = field(default_factory=dict)
+    repairs: tuple[str, ...] = ()
+    reordered: tuple[int, ...] = ()
+    reordered_count: int = 0
+
+
+def assemble(
+    rows: Sequence[Row],
+    kind: str,
+    sha256: str,
+    name: str,
+    clock: Clock | None = None,
+    units: dict[str, str] | None = None,
+    repairs: Iterable[str] = (),
+) -> StateLog:
+    """Check and sort rows, put times into seconds, and say what was done.
+
+    Args:
+        rows: as they came. Times may be NaN, in another unit, or out of order.
+        kind, sha256, units: see `StateLog`.
+        name: of the file, for messages.
+        clock: where the format says it; None to judge it from the times.
+        repairs: what the reader mended itself.
+
+    Raises:
+        SourceError: no row, no usable time or frame number, or a clock that starts again.
+    """
+    if not rows:
+        raise SourceError(f"{name} holds no row; give the log that was written beside the video")
+    said = list(repairs)
+    rows = _timed(rows, name, said)
+    if rows[0].time is None:
+        clock = "none"
+    elif clock is None:
+        rows, clock = _in_seconds(rows, said)
+    rows, late = _sorted(rows, name, said)
+    return StateLog(
+        tuple(rows), clock, kind, sha256, units or {}, tuple(said), tuple(late[:_NAMED]), len(late)
+    )
+
+
+def time_of(record: State) -> float | None:
+    """The record's time by its usual names; NaN where it is there and no number."""
+    for name in TIMES:
+        if name in record and not isinstance(record[name], (dict, list)):
+            return _number(record[name])
+    for name, scale in SCALED_TIMES.items():
+        if name in record:
+            return _number(record[name]) * scale
+    return None
+
+
+def frame_of(record: State) -> int | None:
+    """The record's frame number by its usual names."""
+    for name in FRAMES:
+        value = record.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if math.isfinite(value) and value == int(value):
+            return int(value)
+    return None
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value)
+
+
+def _timed(rows: Sequence[Row], name: str, said: list[str]) -> list[Row]:
+    """Rows that all have a finite time, or none of which has a time."""
+    good = [r for r in rows if r.time is not None and math.isfinite(r.time)]
+    framed = all(r.frame is not None for r in rows)
+    if len(good) == len(rows):
+        return list(rows)
+    wrong = sum(r.time is not None and not math.isfinite(r.time) for r in rows)
+    if framed and len(good) < len(rows):
+        if wrong:
+            said.append(f"{wrong} of {len(rows)} times are not numbers; frame numbers are used")
+        return [Row(None, r.frame, r.state) for r in rows]
+    if not good and not wrong:
+        raise SourceError(
+            f"{name} has neither times nor frame numbers; name them `time` or `frame` in each row"
+        )
+    if len(good) < 0.9 * len(rows):
+        raise SourceError(
+            f"{name}: {len(rows) - len(good)} of {len(rows)} rows have no time that is a number; "
+            "write seconds as `time` in each row"
+        )
+    said.append(f"{len(rows) - len(good)} rows without a time that is a number were left out")
+    return good
+
+
+def _in_seconds(rows: list[Row], said: list[str]) -> tuple[list[Row], Clock]:
+    times = [r.time for r in rows if r.time is not None]
+    steps = [abs(b - a) for a, b in pairwise(times) if a != b]
+    step = median(steps) if steps else 0.0
+    middle = median(map(abs, times))
+    clock: Clock = "relative"
+    scale, unit = _UNITS[0]
+    for factor, word in _UNITS:
+        if _UNIX_S[0] <= middle * factor <= _UNIX_S[1] and step * factor < _LONGEST_ROW_S:
+            clock, scale, unit = "unix", factor, word
+            break
+    else:
+        for factor, word in _UNITS:
+            if step * factor < _LONGEST_ROW_S:
+                scale, unit = factor, word
+                break
+    if scale == 1.0:
+        return rows, clock
+    said.append(f"times are in {unit}, by their size; they were read as such")
+    return [Row(r.time * scale, r.frame, r.state) for r in rows if r.time is not None], clock
+
+
+def _sorted(rows: list[Row], name: str, said: list[str]) -> tuple[list[Row], list[int]]:
+    keys: list[float] = []
+    for row in rows:
+        key = row.time if row.time is not None else row.frame
+        assert key is not None
+        keys.append(key)
+    late, highest = [], -math.inf
+    for at, key in enumerate(keys):
+        if key < highest:
+            late.append(at)
+        highest = max(highest, key)
+    if not late:
+        return rows, late
+    _refuse_restart(keys, name)
+    said.append(f"{len(late)} of {len(rows)} rows were out of order and were sorted")
+    order = sorted(range(len(rows)), key=keys.__getitem__)
+    return [rows[at] for at in order], late
+
+
+def _refuse_restart(keys: Sequence[float], name: str) -> None:
+    """Sorting would mix two recordings whose clocks start again."""
+    backward = [at for at in range(1, len(keys)) if keys[at] < keys[at - 1]]
+    at = backward[0]
+    before, after = keys[:at], keys[at:]
+    if len(backward) > 1 or min(len(before), len(after)) < 10:
+        return
+    step = median(abs(b - a) for a, b in pairwise(keys))
+    if keys[at - 1] - keys[at] > 10 * step and min(after) < before[len(before) // 2]:
+        raise SourceError(
+            f"{name}: the clock starts again at row {at + 1}, as in two recordings in one file; "
+            "give each its own log"
+        )

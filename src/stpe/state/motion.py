@@ -1,0 +1,164 @@
+"""How the camera turns: as the video shows it, and as a log tells it.
+
+Both are kept as curves of accumulated angle, so that what a log says of any interval of the
+video, at any lag, is a difference of two readings.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from stpe.geometry.rotation import vector_of
+from stpe.state.log import Row
+from stpe.state.nested import leaves
+
+F64 = NDArray[np.float64]
+
+#: Last part of a name, and groups it may stand in, of angles that turn with the picture.
+_ANGLES = {
+    "yaw": ("yaw", "yaw_deg", "angle_deg", "angle", "heading", "heading_deg", "azimuth"),
+    "pitch": ("pitch", "pitch_deg", "elevation"),
+}
+_GROUPS = ("", "camera", "view", "player", "state", "observation")
+#: Poses and vectors, from which both angles are read.
+_POSES = ("camera_to_world", "camera.camera_to_world", "camera.pose", "pose")
+_LOOKS = ("camera.look_vector", "camera.cframe.look_vector", "camera.forward")
+_FROM_SUBJECT = "camera.relative_to_hrp"
+_MOUSE = ("mouse_delta", "inputs.mouse_delta", "mouse.delta")
+
+
+@dataclass(frozen=True)
+class VideoMotion:
+    """Camera rotation seen in the video, an interval a row; unknown intervals are left out.
+
+    Attributes:
+        starts_N, ends_N: seconds of the video.
+        yaw_N, pitch_N: degrees turned in the interval, right and up positive.
+    """
+
+    starts_N: F64
+    ends_N: F64
+    yaw_N: F64
+    pitch_N: F64
+
+    @classmethod
+    def of(cls, motion: pa.Table) -> VideoMotion:
+        """From `motion` rows with pts, interval_s and camera_rotation_deg."""
+        known = motion.filter(motion["camera_rotation_deg"].is_valid())
+        ends = known["pts"].to_numpy().astype(np.float64)
+        turned = np.array(known["camera_rotation_deg"].to_pylist(), np.float64).reshape(-1, 3)
+        starts = ends - known["interval_s"].to_numpy()
+        return cls(starts, ends, turned[:, 1], turned[:, 0])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An accumulated angle over time.
+
+    Attributes:
+        axis: yaw or pitch. name: the field of the log. view: whether it is an angle, which must
+            turn with the picture, rather than an input, which may not.
+        times_N: ascending seconds. values_N: accumulated, in a unit of its own.
+    """
+
+    axis: str
+    name: str
+    view: bool
+    times_N: F64
+    values_N: F64
+
+
+def curves(rows: Sequence[Row], times: Sequence[float]) -> list[Curve]:
+    """Everything in a log that tells how the view turns, the most direct first.
+
+    Args:
+        rows: in time order.
+        times: seconds of each row on the axis wanted.
+    """
+    flat = [dict(leaves(row.state)) for row in rows]
+    clock = np.asarray(times, np.float64)
+    found: list[Curve] = []
+    for name in _POSES:
+        found += _both(name, True, clock, flat, _turned)
+    for name in _LOOKS:
+        found += _both(name, True, clock, flat, _pointing)
+    if not found:
+        found += _both(_FROM_SUBJECT, True, clock, flat, lambda v: _pointing(-v))
+    for axis, lasts in _ANGLES.items():
+        names = [f"{group}.{last}".lstrip(".") for group in _GROUPS for last in lasts]
+        for name in names:
+            kept, values = _column(name, flat, 1)
+            if len(kept) >= 2:
+                found.append(Curve(axis, name, True, clock[kept], _unwrapped(values[:, 0])))
+                break
+    for name in _MOUSE:
+        found += _both(name, False, clock, flat, lambda v: np.cumsum(v[:, :2], axis=0))
+    return [curve for curve in map(_ascending, found) if np.ptp(curve.values_N) > 0]
+
+
+def _both(
+    name: str, view: bool, clock: F64, flat: Sequence[dict[str, Any]], read: Callable[[F64], F64]
+) -> list[Curve]:
+    kept, values = _column(name, flat, None)
+    if len(kept) < 2:
+        return []
+    try:
+        angles_N2 = read(values)
+    except (ValueError, IndexError):
+        return []
+    return [
+        Curve(axis, name, view, clock[kept], angles_N2[:, at])
+        for at, axis in enumerate(("yaw", "pitch"))
+    ]
+
+
+def _column(
+    name: str, flat: Sequence[dict[str, Any]], width: int | None
+) -> tuple[NDArray[np.int64], F64]:
+    """Rows where the field is numbers of one width, and those numbers, N x width."""
+    kept: list[int] = []
+    values: list[list[float]] = []
+    for at, state in enumerate(flat):
+        value = state.get(name)
+        items = value if isinstance(value, list) else [value]
+        numbers = [v for v in items if isinstance(v, int | float) and math.isfinite(v)]
+        if len(numbers) != len(items) or (values and len(numbers) != len(values[0])):
+            continue
+        if width is None or len(numbers) == width:
+            kept.append(at)
+            values.append([float(v) for v in numbers])
+    return np.array(kept, np.int64), np.array(values, np.float64)
+
+
+def _unwrapped(angles_N: F64) -> F64:
+    """Without jumps of a full turn; values past 2 pi are degrees."""
+    period = 360.0 if np.abs(angles_N).max() > 2 * np.pi + 0.01 else 2 * np.pi
+    return np.unwrap(angles_N, period=period)
+
+
+def _turned(poses: F64) -> F64:
+    """Accumulated yaw and pitch of camera-to-world poses, in each camera's own frame."""
+    matrices = poses.reshape(len(poses), 4, 4)[:, :3, :3]
+    steps = [vector_of(a.T @ b) for a, b in itertools.pairwise(matrices)]
+    turned = np.array(steps).reshape(-1, 3)[:, [1, 0]]
+    return np.vstack([np.zeros((1, 2)), np.cumsum(turned, axis=0)])
+
+
+def _pointing(looks_N3: F64) -> F64:
+    """Yaw and pitch of view directions in a world whose y is up."""
+    x, y, z = looks_N3[:, 0], looks_N3[:, 1], looks_N3[:, 2]
+    return np.stack([np.unwrap(np.arctan2(x, z)), np.arctan2(y, np.hypot(x, z))], axis=1)
+
+
+def _ascending(curve: Curve) -> Curve:
+    """One value a moment: of rows with the same time the last."""
+    later = np.append(np.diff(curve.times_N) > 0, True)
+    return Curve(curve.axis, curve.name, curve.view, curve.times_N[later], curve.values_N[later])

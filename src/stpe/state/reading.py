@@ -1,0 +1,86 @@
+"""Opens a log of any known format, recognised by its content."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from stpe.errors import SourceError
+from stpe.state.json_log import read_files, read_json, read_lines
+from stpe.state.log import StateLog
+from stpe.state.mcap_log import read_mcap
+from stpe.state.table_log import read_csv, read_parquet
+from stpe.video.files import Files, FolderFiles, ZipFiles
+from stpe.video.limits import Limits
+
+#: Larger logs are refused: they are read whole.
+MOST_BYTES = 2 << 30
+
+
+def read_log(path: Path | str) -> StateLog:
+    """The log at `path`: JSON, JSONL, CSV, Parquet, MCAP, or a folder or ZIP of JSON files.
+
+    Raises:
+        SourceError: it is not there, of no known format, damaged or empty; the message says which.
+        MissingExtraError: its format needs an optional package.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _from_files(FolderFiles(path, Limits()), path.name)
+    data = _content(path)
+    head = data[:16]
+    if head.startswith(b"PK\x03\x04"):
+        return _from_files(ZipFiles(path, Limits()), path.name)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if head.startswith(b"PAR1"):
+        return read_parquet(data, path.name, sha256)
+    if head.startswith(b"\x89MCAP0\r\n"):
+        return read_mcap(data, path.name, sha256)
+    if b"\0" in data[:4096]:
+        raise SourceError(
+            f"{path.name} is of no known format; give JSON, JSONL, CSV, Parquet or MCAP"
+        )
+    text = data.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not text:
+        raise SourceError(f"{path.name} is empty; give the log that was written beside the video")
+    if text[:1] == b"[":
+        return read_json(text, path.name, sha256)
+    if text[:1] == b"{":
+        return _lines_or_document(text, path.name, sha256)
+    return read_csv(text, path.name, sha256)
+
+
+def _lines_or_document(text: bytes, name: str, sha256: str) -> StateLog:
+    """An object on its first line is the first of many; anything else is one document."""
+    first, _, rest = text.partition(b"\n")
+    if first.rstrip().endswith(b"}") and rest.lstrip()[:1] == b"{":
+        return read_lines(text, name, sha256)
+    if not rest.strip() and not any(key in first[:4096] for key in (b'"frames"', b'"rows"')):
+        return read_json(text, name, sha256)
+    try:
+        return read_json(text, name, sha256)
+    except SourceError:
+        if rest.lstrip()[:1] == b"{":
+            return read_lines(text, name, sha256)
+        raise
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise SourceError(f"{path.name} is over {MOST_BYTES >> 30} GiB; give a shorter log")
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"cannot read the log {path}: {error.strerror}; check the path") from None
+
+
+def _from_files(files: Files, name: str) -> StateLog:
+    try:
+        digest = hashlib.sha256()
+        for file in files.names:
+            if file.lower().endswith(".json"):
+                digest.update(f"{file}\0".encode())
+                digest.update(hashlib.sha256(files.read(file)).digest())
+        return read_files(files, name, digest.hexdigest())
+    finally:
+        files.close()
