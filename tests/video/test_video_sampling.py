@@ -4,12 +4,14 @@ import itertools
 import threading
 import time
 
+import av
 import numpy as np
 import pytest
 from clips import number, write
 
 from stpe.errors import SourceError
 from stpe.video import Grid, open_source, sample, sampler
+from stpe.video.picture import UPRIGHT, Scaler
 from stpe.video.selection import Selection
 from stpe.video.timestamps import DecodeTimes, repaired
 
@@ -157,3 +159,12 @@ def test_decode_times_stand_in_for_missing_ones():
     for dts in (0, 1, 2, 3, 4):
         times.fed(dts)
     assert [times.stamp(None), times.stamp(None), times.stamp(5), times.stamp(None)] == [0, 1, 5, 6]
+
+
+@pytest.mark.parametrize("width", [16, 850, 854])
+@pytest.mark.parametrize("kind", ["yuv420p", "yuvj420p", "yuv422p", "yuv420p10le", "nv12"])
+def test_every_column_is_written_at_the_stored_size(width, kind):
+    grey = np.full((64, width, 3), 128, np.uint8)
+    frame = av.VideoFrame.from_ndarray(grey, format="rgb24").reformat(format=kind)
+    image = Scaler(width, 64)(frame, UPRIGHT)
+    assert np.abs(image.astype(int) - 128).max() <= 4

@@ -20,6 +20,9 @@ _FILTER = Interpolation.AREA
 #: swscale's packed RGB is two grey levels too dark, or three times as slow; its planar RGB is
 #: neither. Planes come in the order green, blue, red.
 _PLANAR = "gbrp"
+#: Of these, at equal size, swscale converts eight columns at a time and leaves the rest unwritten.
+_BY_EIGHT = ("yuv420p", "yuvj420p", "yuva420p", "yuv422p", "yuvj422p", "yuva422p")
+_FULL_CHROMA = "yuv444p"
 
 #: (a, b, c, d) of the display matrix: x' = a x + c y, y' = b x + d y, to (quarter turns
 #: counter-clockwise after the mirror, mirrored left-right first).
@@ -78,6 +81,7 @@ class Scaler:
         self.width = width
         self.height = height
         self._reformatter = VideoReformatter()
+        self._first = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame, orientation: Orientation) -> ImageHW3:
         """height x width x 3 uint8 RGB, upright, contiguous.
@@ -85,6 +89,11 @@ class Scaler:
         Colours follow the frame's colour tags; an untagged frame is read as BT.601, as FFmpeg does.
         """
         width, height = orientation.upright(self.width, self.height)
+        unscaled = (frame.width, frame.height) == (width, height)
+        if unscaled and width % 8 and frame.format.name in _BY_EIGHT:
+            frame = self._first.reformat(
+                frame, width, height, _FULL_CHROMA, interpolation=_FILTER, threads=1
+            )
         planar = self._reformatter.reformat(
             frame, width, height, _PLANAR, interpolation=_FILTER, threads=1
         )
