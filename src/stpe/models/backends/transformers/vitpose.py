@@ -56,12 +56,12 @@ class ViTPose:
 
     def _joints(self, image: ImageHW3, boxes_N4: F32) -> F32:
         torch = import_torch()
-        centre_N2 = (boxes_N4[:, :2] + boxes_N4[:, 2:]) / 2
+        centre_N2: F32 = (boxes_N4[:, :2] + boxes_N4[:, 2:]) / np.float32(2)
         width, height = (boxes_N4[:, 2:] - boxes_N4[:, :2]).T
         aspect = self._width / self._height
         width, height = np.maximum(width, height * aspect), np.maximum(height, width / aspect)
-        size_N2 = np.stack([width, height], 1) * np.float32(_PADDING)
-        corner_N2 = centre_N2 - size_N2 / 2
+        size_N2: F32 = np.stack([width, height], 1) * np.float32(_PADDING)
+        corner_N2: F32 = centre_N2 - size_N2 / np.float32(2)
         planes = self._cut(image, corner_N2, size_N2)
         pixels = self._network.prepare(planes, (self._height, self._width), self._settings)
         more = {}
@@ -114,7 +114,7 @@ def _refined(heat_NKhw: torch.Tensor, best_NK: torch.Tensor) -> torch.Tensor:
     x, y = (best_NK % columns).flatten(), (best_NK // columns).flatten()
     each = torch.arange(len(x), device=x.device)
 
-    def at(dx: int, dy: int) -> torch.Tensor:
+    def at(dx: int, dy: int) -> Any:
         return smooth[each, y + 1 + dy, x + 1 + dx]
 
     here = at(0, 0)

@@ -1,0 +1,120 @@
+"""The flagship plan on a short clip with tiny local models: a complete dataset, read back."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from flagship_reference import IMAGENET, save_sam3, tiny_rf_detr, tiny_sam3
+
+torch = pytest.importorskip("torch", reason="the flagship extra is not installed")
+transformers = pytest.importorskip("transformers", reason="the flagship extra is not installed")
+
+from stpe.dataset.reader import open_dataset  # noqa: E402
+from stpe.engine import Engine  # noqa: E402
+
+
+@pytest.fixture
+def models(save: Callable[..., tuple[Path, Any]], tmp_path: Path) -> dict[str, str]:
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    dinov3 = transformers.DINOv3ViTConfig(**small, intermediate_size=64, num_register_tokens=4)
+    depth = transformers.DepthAnythingConfig(
+        backbone_config=transformers.Dinov2Config(
+            **{**small, "num_hidden_layers": 4},
+            mlp_ratio=2,
+            patch_size=14,
+            image_size=70,
+            out_features=["stage1", "stage2", "stage3", "stage4"],
+            reshape_hidden_states=False,
+        ),
+        patch_size=14,
+        reassemble_hidden_size=32,
+        neck_hidden_sizes=[16, 16, 32, 32],
+        fusion_hidden_size=16,
+    )
+    clips = transformers.VJEPA2Config(
+        **{**small, "hidden_size": 48},
+        crop_size=32,
+        frames_per_clip=8,
+        num_pooler_layers=1,
+        pred_hidden_size=24,
+        pred_num_attention_heads=2,
+        pred_num_hidden_layers=2,
+        num_labels=6,
+    )
+    pose = transformers.VitPoseConfig(
+        backbone_config={
+            "model_type": "vitpose_backbone",
+            **small,
+            "mlp_ratio": 2,
+            "image_size": [64, 48],
+            "patch_size": [16, 16],
+            "out_indices": [2],
+        },
+        num_labels=17,
+    )
+    detr = tiny_rf_detr(["person", "car"])
+    size = {"size": {"height": 112, "width": 112}}
+    folders = {
+        "image_embedder": save("DINOv3ViTModel", dinov3)[0],
+        "detector": save("RfDetrForObjectDetection", detr, size)[0],
+        "pose": save("VitPoseForPoseEstimation", pose)[0],
+        "depth": save("DepthAnythingForDepthEstimation", depth)[0],
+        "clip_classifier": save("VJEPA2ForVideoClassification", clips)[0],
+        "segmenter": tmp_path / "sam3",
+    }
+    video = folders["clip_classifier"] / "video_preprocessor_config.json"
+    video.write_text(json.dumps({"crop_size": 32, **IMAGENET}))
+    folders["segmenter"].mkdir()
+    save_sam3(transformers.Sam3VideoModel(tiny_sam3()).eval(), folders["segmenter"])
+    return {role: str(folder) for role, folder in folders.items()}
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    noise = np.random.default_rng(0).integers(0, 255, (6, 10, 3), dtype=np.uint8)
+    ground = np.kron(noise, np.ones((16, 16, 1), np.uint8))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for i in range(75):
+            image = ground.copy()
+            image[30:60, i : i + 30] = (220, 40, 40)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_every_signal_of_the_plan_is_there(
+    models: dict[str, str], clip: Path, tmp_path: Path
+) -> None:
+    # Not of the hub, and here without weights of their own.
+    others = {"flow": "dis", "text_embedder": "none", "shot_detector": "none"}
+    with Engine("flagship", {**models, **others}, workers=1) as engine:
+        result = engine.process(clip, tmp_path / "ds", concepts=["person", "red box"])
+    assert result.profile == "flagship"
+    assert not result.failed
+    assert not {"features", "objects", "depth", "clips", "pose", "tracks"} & set(result.absent)
+    dataset = open_dataset(tmp_path / "ds")
+    frames = dataset.arrow("frames").to_pylist()
+    assert len(frames) == 6
+    assert all(len(row["embedding"]) == 32 for row in frames)
+    assert all(row["depth_unit"] == "relative" for row in frames)
+    assert all(row["caption_brief"] for row in frames)
+    (row,) = dataset.arrow("clips").to_pylist()
+    assert row["surprise"] > 0
+    assert len(row["classes"]) == 5
+    objects = dataset.arrow("objects").to_pylist()
+    assert {"person", "red box"} >= {row["label"] for row in objects} != set()
+    people = [row for row in objects if row["label"] == "person"]
+    assert all(len(row["keypoints"]) == 51 for row in people)
+    used = {
+        model["role"]: model["model"]
+        for row in dataset.arrow("artifacts").to_pylist()
+        for model in row["models"] or ()
+    }
+    assert set(models) <= set(used)
