@@ -89,9 +89,11 @@ def header_of(frame: SceneFrame) -> str:
 
 
 def _label_of(item: dict[str, Any]) -> str:
+    """The name that its whole track supports; for a lone look, what the detector said."""
     track = "" if item["track_id"] is None else f"#{item['track_id']} "
-    confidence = "" if item["confidence"] is None else f" {item['confidence']:.2f}"
-    return f"{track}{item['label']}{confidence}"
+    told = item.get("track") or item
+    confidence = "" if told["confidence"] is None else f" {told['confidence']:.2f}"
+    return f"{track}{told['label']}{confidence}"
 
 
 def _identity(item: dict[str, Any]) -> int:
@@ -123,7 +125,8 @@ def _draw_object(canvas: ImageHW3, item: dict[str, Any], scale: Any) -> None:
         cv2.rectangle(canvas, (x0, y0), (x1, y1), color, thickness, cv2.LINE_AA)
     if item["keypoints"] is not None:
         _draw_pose(canvas, np.asarray(item["keypoints"], float).reshape(-1, 3), scale, color)
-    if item["motion"] == "moving":
+    goes_along = item.get("track") and item["track"]["motion_summary"] is None
+    if item["motion"] == "moving" and not goes_along:
         velocity = item["object_velocity_px_s"] or item["velocity_px_s"]
         if velocity is not None:
             # Half a second of travel.

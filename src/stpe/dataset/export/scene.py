@@ -21,11 +21,13 @@ _OBJECT = (
     "frame_index", "object_id", "pts", "label", "confidence", "origin", "box_xyxy", "mask_rle",
     "area_px", "track_id", "velocity_px_s", "object_velocity_px_s", "motion", "depth", "keypoints",
 )  # fmt: skip
+_TRACK = ("track_id", "label", "confidence", "motion_summary")
 
 
 @dataclass(frozen=True)
 class SceneFrame:
-    """One analysis frame: its position in the video, its `frames` row and its `objects` rows.
+    """One analysis frame: its position in the video, its `frames` row and its `objects` rows, each
+    with the row of its `track`, or None.
 
     `number` counts analysis frames from 0; columns holding arrays too large to draw (embeddings,
     dense maps) are left out of the rows.
@@ -94,7 +96,13 @@ def scene(dataset: Dataset, video_id: str) -> Scene:
     (video,) = dataset.arrow("videos", video_id).to_pylist()
     rows = dataset.arrow("frames", video_id, _FRAME).to_pylist()
     objects: dict[int, list[dict[str, Any]]] = {}
+    tracks = {
+        row["track_id"]: row
+        for row in dataset.arrow("tracks", video_id, _TRACK).to_pylist()
+        if row["track_id"] is not None
+    }
     for item in dataset.arrow("objects", video_id, _OBJECT).to_pylist():
+        item["track"] = tracks.get(item["track_id"])
         objects.setdefault(item["frame_index"], []).append(item)
     frames = [SceneFrame(n, r, objects.get(r["frame_index"], [])) for n, r in enumerate(rows)]
     return Scene(dataset, video_id, video, frames)
