@@ -99,9 +99,9 @@ def run(folder: Path, seconds: float, fps: float, data: Path) -> dict[str, Any]:
         stages = {s.name: round(s.seconds, 2) for s in result.videos[0].stages}
         frames = result.videos[0].rows["frames"]
         _say("default plan", ours)
-        files = graphs(engine, folder)
     shutil.rmtree(folder / "dataset")
     kinds = list(record.kinds.values())
+    files = graphs(folder)
     with measured() as plain:
         done = Plain(files, kinds, frames).process(clip)
     _say("plain script", plain)

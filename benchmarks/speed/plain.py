@@ -34,8 +34,8 @@ MEAN, STD = vit_focus.MEAN, vit_focus.STD
 Run = Callable[..., list[NDArray[Any]]]
 
 
-def graphs(engine: Engine, folder: Path) -> dict[str, Path]:
-    """The file of each model, by the name its session has."""
+def graphs(folder: Path) -> dict[str, Path]:
+    """The file of each model of the embedded profile, by the name its session has."""
     found: dict[str, Path] = {}
     original = Session.__init__
 
@@ -46,8 +46,9 @@ def graphs(engine: Engine, folder: Path) -> dict[str, Path]:
 
     Session.__init__ = noted  # type: ignore[method-assign]
     try:
-        for role in ROLES:
-            engine.role(role)
+        with Engine("embedded") as engine:
+            for role in ROLES:
+                engine.role(role)
     finally:
         Session.__init__ = original  # type: ignore[method-assign]
     # The image features are read inside the network: the same cut, as a file.
@@ -120,16 +121,16 @@ class Plain:
             if _due(time, 2, rate):
                 self._frame(cv2.resize(rgb, (854, 480), interpolation=cv2.INTER_AREA), analysed)
                 analysed += 1
-        while self.done["transnetv2"] < self._counts["transnetv2"] and thumbnails:
+        while self.done.get("transnetv2", 0) < self._counts.get("transnetv2", 0) and thumbnails:
             self._shots(np.stack([*thumbnails, *thumbnails[-1:] * (100 - len(thumbnails))]))
         return self.done
 
     def _shots(self, window: NDArray[Any]) -> None:
-        if self.done["transnetv2"] < self._counts["transnetv2"]:
+        if self.done.get("transnetv2", 0) < self._counts.get("transnetv2", 0):
             self._call("transnetv2", window[None], histogram_band(window)[None])
 
     def _clip(self, pictures: list[NDArray[Any]]) -> None:
-        if self.done["i3d"] < self._counts["i3d"]:
+        if self.done.get("i3d", 0) < self._counts.get("i3d", 0):
             square = [cv2.resize(p[:, 70:250], self._size["i3d"][2:4]) for p in pictures]
             self._call("i3d", np.stack(square)[None])
 
