@@ -14,7 +14,6 @@ import pytest
 from stpe.errors import UsageError
 from stpe.serve.failures import (
     ConflictError,
-    InvalidInputError,
     NotFoundError,
     TooManyRequestsError,
 )
@@ -114,7 +113,7 @@ def test_the_same_key_is_the_same_job_whoever_sends_it(url, store):
             pool.submit(s.submit, "health", "moment", {"n": 1}, "key") for s in [store, other] * 8
         ]
         assert len({future.result().id for future in sent}) == 1
-    with pytest.raises(InvalidInputError, match="another request"):
+    with pytest.raises(ConflictError, match="another request"):
         store.submit("health", "moment", {"n": 2}, "key")
     other.close()
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    model_validator,
+)
 
 from stpe.serve.failures import InvalidInputError
 from stpe.serve.payload import decode_base64
@@ -33,27 +41,42 @@ def _address(url: str) -> str:
 
 Base64 = Annotated[
     str,
-    Field(description="standard base64, or a data: URL of it", examples=["AAAAIGZ0eXA="]),
+    Field(
+        description="standard base64, or a data: URL of it",
+        json_schema_extra={
+            "contentEncoding": "base64",
+            "pattern": "^(data:[^,]*,)?(?:[A-Za-z0-9+/]{4})*"
+            "(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$",
+        },
+    ),
     AfterValidator(_base64),
 ]
 Address = Annotated[
     str,
     Field(
         max_length=4096,
-        json_schema_extra={"format": "uri"},
+        json_schema_extra={"format": "uri", "pattern": "^https?://"},
         description="http or https, of the open internet",
-        examples=["https://example.org/clip.mp4"],
     ),
     AfterValidator(_address),
 ]
-Rate = Annotated[float, Field(ge=0.05, le=1000, allow_inf_nan=False)]
-Side = Annotated[int, Field(ge=16, le=16384)]
+Rate = Annotated[float, Field(ge=0.05, le=1000, allow_inf_nan=False, strict=True)]
+Side = Annotated[int, Field(ge=16, le=16384, strict=True)]
 
 
 class Input(BaseModel):
     """Base: what is not known is left alone, as the prototype does."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+def _either(first: str, second: str) -> ConfigDict:
+    """The schema of a model that takes one of two fields."""
+    choices: list[JsonValue] = [
+        {"required": [name], "properties": {name: {"type": "string"}, other: {"type": "null"}}}
+        for name, other in ((first, second), (second, first))
+    ]
+    return ConfigDict(json_schema_extra={"oneOf": choices})
 
 
 def _one(value: Input, first: str, second: str) -> None:
@@ -69,10 +92,14 @@ class Empty(Input):
 class Processing(Input):
     """How frames are looked at and what is answered, for a video or a ZIP of frames."""
 
-    generate_captions: bool = Field(True, description="narrate frames, shots and the video")
-    dense_captions: bool = Field(True, description="answer captions frame by frame")
+    generate_captions: StrictBool = Field(True, description="narrate frames, shots and the video")
+    dense_captions: StrictBool = Field(True, description="answer captions frame by frame")
     caption_interval: int = Field(
-        1, ge=1, le=100_000, description="of the analysed frames, every which has its captions"
+        1,
+        ge=1,
+        le=100_000,
+        strict=True,
+        description="of the analysed frames, every which has its captions",
     )
     caption_granularities: list[Granularity] | None = Field(
         None, min_length=1, description="all by default"
@@ -80,13 +107,15 @@ class Processing(Input):
     processing_resolution: tuple[Side, Side] | None = Field(
         None, description="[width, height] of analysed frames; by default the longer side is 854"
     )
-    include_frame_embeddings: bool = False
-    include_frame_details: bool = True
+    include_frame_embeddings: StrictBool = False
+    include_frame_details: StrictBool = True
     context: str = Field("", max_length=10_000, description="told to the captions")
 
 
 class ProcessVideo(Processing):
     """A video, to be looked at `fps` times a second."""
+
+    model_config = _either("video_base64", "video_url")
 
     video_base64: Base64 | None = None
     video_url: Address | None = None
@@ -101,13 +130,15 @@ class ProcessVideo(Processing):
 class ProcessExtractedFrames(Processing):
     """A ZIP of frames, each with a JSON of the game's state beside it or without."""
 
+    model_config = _either("zip_base64", "zip_url")
+
     zip_base64: Base64 | None = None
     zip_url: Address | None = None
     fps: Rate = Field(10.0, description="analysed frames a second")
     source_fps: Rate = Field(
         60.0, description="rate of the recording, where the frames carry no times of their own"
     )
-    include_roblox_metadata: bool = Field(True, description="answer each frame's game state")
+    include_roblox_metadata: StrictBool = Field(True, description="answer each frame's game state")
 
     @model_validator(mode="after")
     def _source(self) -> Self:
@@ -117,6 +148,8 @@ class ProcessExtractedFrames(Processing):
 
 class OneImage(Input):
     """An image."""
+
+    model_config = _either("image_base64", "image_url")
 
     image_base64: Base64 | None = None
     image_url: Address | None = None
@@ -130,8 +163,8 @@ class OneImage(Input):
 class ProcessImage(OneImage):
     """An image, to be looked at as a video of one frame."""
 
-    generate_caption: bool = True
-    include_frame_details: bool = True
+    generate_caption: StrictBool = True
+    include_frame_details: StrictBool = True
     context: str = Field("", max_length=10_000, description="told to the caption")
 
 

@@ -23,13 +23,11 @@ def nested(value: Any) -> Any:
 
 class _Call(BaseModel):
     operation: str
-    data: inputs.Input
+    data: inputs.Input | None
 
     @model_validator(mode="before")
     @classmethod
     def _nested(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("data", 0) is None:
-            value = {**value, "data": {}}
         return nested(value)
 
 
@@ -37,7 +35,7 @@ def _call(name: str) -> type[_Call]:
     """The body of one operation."""
     kind = OPERATIONS[name].input
     title = "".join(word.capitalize() for word in name.split("_")) + "Call"
-    data: Any = (kind, Field(default_factory=kind)) if kind is inputs.Empty else (kind, ...)
+    data: Any = (kind | None, None) if kind is inputs.Empty else (kind, ...)
     member: Any = Literal[name]  # known at run time only: each operation is one of the union
     return create_model(title, __base__=_Call, operation=(member, ...), data=data)
 

@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 from stpe.serve.failures import (
     ConflictError,
-    InvalidInputError,
     NotFoundError,
     TooManyRequestsError,
 )
@@ -112,7 +111,7 @@ class JobStore:
 
         Raises:
             TooManyRequestsError: enough is waiting.
-            InvalidInputError: the key was used for another request.
+            ConflictError: the key was used for another request.
         """
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(f"{operation}\n{text}".encode()).hexdigest()
@@ -124,7 +123,7 @@ class JobStore:
                 )
                 if found:
                     if found[0][1] != digest:
-                        raise InvalidInputError(
+                        raise ConflictError(
                             "this Idempotency-Key was used for another request; take a new one"
                         )
                     return _get(run, found[0][0])

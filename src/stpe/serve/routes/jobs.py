@@ -112,7 +112,7 @@ class Jobs:
             url = getattr(call.data, name, None)
             if url is not None:
                 await shared.work.transfer(fetch.check, url, shared.settings.fetch_networks)
-        data = call.data.model_dump(mode="json", exclude_none=True)
+        data = {} if call.data is None else call.data.model_dump(mode="json", exclude_none=True)
         return await self.call(self.runner.submit, call.operation, data, key)
 
     async def ended(self, job_id: str, wait_s: float) -> Job:
@@ -136,7 +136,7 @@ Running = Annotated[Jobs, Depends(_jobs)]
 
 
 @router.post(
-    "/run", response_model_exclude_unset=True, responses=problems.responses(403, 413, 422, 429)
+    "/run", response_model_exclude_unset=True, responses=problems.responses(403, 409, 413, 422, 429)
 )
 async def run(body: RunRequest, shared: Shared, jobs: Running, key: Key = None) -> RunStatus:
     """Queue an operation; `/status/{id}` tells how it goes."""
@@ -146,7 +146,7 @@ async def run(body: RunRequest, shared: Shared, jobs: Running, key: Key = None) 
 @router.post(
     "/runsync",
     response_model_exclude_unset=True,
-    responses=problems.responses(403, 413, 422, 429, 503),
+    responses=problems.responses(403, 409, 413, 422, 429, 503),
 )
 async def runsync(
     body: RunRequest,
@@ -185,7 +185,7 @@ async def cancel(job_id: JobId, jobs: Running) -> RunStatus:
 @router.post(
     "/jobs/submit",
     response_model_exclude_unset=True,
-    responses=problems.responses(403, 413, 422, 429),
+    responses=problems.responses(403, 409, 413, 422, 429),
 )
 async def submit(body: SubmitRequest, shared: Shared, jobs: Running, key: Key = None) -> JobStatus:
     """Queue an operation; `/jobs/{job_id}` tells how it goes."""
@@ -205,7 +205,7 @@ async def job_status(job_id: JobId, jobs: Running) -> JobStatus:
         200: {
             "description": "Server-sent events until the job has ended. `data` is JSON with "
             "`id`, `status`, `progress`, `stage` and, where it failed, `error`.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {}},
         },
         204: {"description": "The job has ended and its last event was seen"},
         **problems.responses(404),
