@@ -14,6 +14,8 @@ from contextlib import suppress
 
 import pytest
 from live_server import COMMAND, live_server
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from stpe.client import Client, RequestFailedError
 from stpe.errors import SourceError, UsageError
@@ -187,7 +189,14 @@ def test_the_key_is_needed_and_enough(tmp_path):
                 assert refused(stranger.call, "GET", "/", headers=headers).status == 401
                 assert refused(stranger.call, "POST", "/infer", headers=headers).status == 401
                 assert stranger.health()["status"] == "healthy"
-        assert refused(client.call, "GET", "/", headers={"X-API-Key": "caf\xe9".encode("latin-1")})
+        odd = {"X-API-Key": "caf\xe9".encode("latin-1")}
+        assert refused(client.call, "GET", "/", headers=odd).status == 401
+        socket_url = f"ws://127.0.0.1:{client.port}/api/v1/video/ws/propagate/none"
+        with pytest.raises(InvalidStatus) as unauthorised, connect(socket_url):
+            pass
+        assert unauthorised.value.response.status_code == 403
+        with connect(socket_url, additional_headers={"X-API-Key": "correct horse"}):
+            pass
 
 
 @pytest.mark.parametrize(
