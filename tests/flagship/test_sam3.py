@@ -12,6 +12,7 @@ transformers = pytest.importorskip("transformers", reason="the flagship extra is
 
 from stpe.errors import ModelError  # noqa: E402
 from stpe.models.backends.transformers import sam3  # noqa: E402
+from stpe.models.roles import GuessedSegmenter  # noqa: E402
 
 CONCEPTS = ["person", "red ball", "a small dog", "door", "person in blue"]
 
@@ -95,6 +96,26 @@ def test_boxes_and_points_equal_the_tracker(
         np.testing.assert_allclose(found.scores_N, quality.clamp(0, 1), atol=1e-4)
         assert found.masks_NHW.any()
         assert (found.masks_NHW == masks.numpy()).mean() > 0.9999
+
+
+def test_a_guess_gets_every_mask_considered(
+    folder: Path, segmenter: sam3.Sam3, picture: np.ndarray
+) -> None:
+    assert isinstance(segmenter, GuessedSegmenter)
+    model = transformers.Sam3TrackerModel.from_pretrained(folder).eval()
+    box, points = np.array([20, 10, 70, 80], "f4"), np.array([[40, 30], [50, 60]], "f4")
+    found = segmenter.candidates(segmenter.encode(picture), box, points)
+    to_model = np.array([112 / 160, 112 / 96], np.float32)
+    with torch.inference_mode():
+        out = model(
+            pixel_values=normalised(picture, 112, 112, "bilinear", SAM3),
+            input_boxes=torch.from_numpy(box * np.tile(to_model, 2))[None, None],
+            input_points=torch.from_numpy(points * to_model)[None, None],
+            input_labels=torch.ones((1, 1, 2), dtype=torch.int32),
+        )
+    assert found.masks_NHW.shape == (3, 96, 160)
+    np.testing.assert_allclose(found.scores_N, out.iou_scores[0, 0].clamp(0, 1), atol=1e-4)
+    assert (found.masks_NHW == (enlarged(out.pred_masks[0, 0]) > 0).numpy()).mean() > 0.9999
 
 
 def test_the_image_is_encoded_once(

@@ -39,7 +39,7 @@ class Encoded:
 
 
 class Sam3:
-    """Role Segmenter, prompted by words, boxes and points.
+    """Roles Segmenter, prompted by words, boxes and points, and GuessedSegmenter.
 
     Args:
         detector: Sam3Model, which finds every instance of a concept.
@@ -114,6 +114,25 @@ class Sam3:
         """
         points, labels = np.asarray(points_NP2, np.float32), np.asarray(labels_NP, np.int32)
         return self._masks(encoded, points, labels, ambiguous=points.shape[1] == 1)
+
+    def candidates(self, encoded: Encoded, box_4: F32, points_P2: F32) -> Masks:
+        """The masks considered for one object, told by a box (xyxy) and points on it together."""
+        torch = import_torch()
+        network = self._tracker
+        scale = self._side / np.array([encoded.width, encoded.height], np.float32)
+        box = np.asarray(box_4, np.float32).reshape(2, 2) * scale
+        points = np.asarray(points_P2, np.float32) * scale
+        with network.inference(f"one object of {encoded.width}x{encoded.height}"):
+            answer = network.model(
+                image_embeddings=self._levels(encoded),
+                input_boxes=torch.from_numpy(box.reshape(1, 1, 4)).to(network.device),
+                input_points=torch.from_numpy(points[None, None]).to(network.device),
+                input_labels=torch.ones((1, 1, len(points)), dtype=torch.int32).to(network.device),
+                multimask_output=True,
+            )
+            masks_NHW = (_enlarged(answer.pred_masks[0, 0].float(), encoded) > 0).cpu().numpy()
+            scores_N = answer.iou_scores[0, 0].float().clamp(0, 1).cpu().numpy()
+        return Masks(masks_NHW, scores_N)
 
     def _masks(
         self,
