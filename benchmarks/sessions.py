@@ -76,7 +76,7 @@ def main() -> None:
         command = [sys.executable, "-c", "from stpe.cli import main; main()", "serve"]
         server = subprocess.Popen(
             [*command, "--port", str(port)], env={**os.environ, **settings},
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
             with Client(f"http://127.0.0.1:{port}", timeout_s=600) as client:

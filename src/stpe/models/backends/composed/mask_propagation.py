@@ -9,8 +9,8 @@ appearance, and taken up again where the segmenter finds something as like it as
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from stpe.errors import UsageError
 from stpe.models.backends.composed.guided import agreement, exact
 from stpe.models.backends.composed.label_memory import LabelMemory, unit
 from stpe.models.backends.composed.mask_warp import carried, visible_before
+from stpe.models.backends.openvino.session import core_count
 from stpe.models.roles import (
     F32,
     Detector,
@@ -60,47 +61,50 @@ def compose(parts: Mapping[str, Any], options: Mapping[str, Any]) -> MaskPropaga
 
 @dataclass(frozen=True)
 class MaskPropagation:
-    """Role `video_segmenter`; it owns none of its parts."""
+    """Role `video_segmenter`; it owns none of its parts.
+
+    Attributes:
+        ahead: threads in which frames are encoded while the one before is worked on.
+    """
 
     segmenter: Segmenter
     embedder: ImageEmbedder
     flow: FlowEstimator
     detector: Detector
     text_embedder: TextEmbedder
+    ahead: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(core_count(), "stpe-look")
+    )
 
     def open(self, frames: VideoFrames) -> Session:
         """A session on a video."""
         return Session(self, frames)
 
     def close(self) -> None:
-        """Nothing to free: the parts belong to others."""
+        """End the threads; the parts belong to others."""
+        self.ahead.shutdown(cancel_futures=True)
 
 
 class _Look:
-    """One frame as the models see it, each asked once and only if needed."""
+    """One frame as the models see it: each is asked once, in the background, from the start."""
 
     def __init__(self, models: MaskPropagation, image: ImageHW3) -> None:
-        self._models = models
         self.height, self.width = image.shape[:2]
         scale = min(1.0, LONG_SIDE / max(self.height, self.width))
         self.image = image
         if scale < 1:
             size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
             self.image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-        self._features: F32 | None = None
-        self._encoded: Any = None
+        self._features = models.ahead.submit(_features, models.embedder, self.image)
+        self._encoded = models.ahead.submit(models.segmenter.encode, self.image)
 
     @property
     def features(self) -> F32:
-        if self._features is None:
-            self._features = unit(self._models.embedder.embed([self.image])[0].dense_hwD)
-        return self._features
+        return self._features.result()
 
     @property
     def encoded(self) -> Any:
-        if self._encoded is None:
-            self._encoded = self._models.segmenter.encode(self.image)
-        return self._encoded
+        return self._encoded.result()
 
     def small(self, mask_HW: NDArray[Any]) -> F32:
         """A mask of the frame at the size looked at."""
@@ -118,6 +122,10 @@ class _Look:
         """A value a patch as one a pixel."""
         size = self.image.shape[1], self.image.shape[0]
         return np.asarray(cv2.resize(share_hw, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _features(embedder: ImageEmbedder, image: ImageHW3) -> F32:
+    return unit(embedder.embed([image])[0].dense_hwD)
 
 
 @dataclass
@@ -157,7 +165,6 @@ class Session:
         self._objects: dict[int, _Object] = {}
         self._last_id = 0
         self._first: int | None = None
-        self._lock = threading.Lock()
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -226,10 +233,14 @@ class Session:
                 one.memory.forget_recent()
                 one.mask_HW, one.score, one.likeness = None, 0.0, None
             before: _Look | None = None
+            coming: _Look | None = None
             for index in range(origin, end + step, step):
                 if cancelled():
                     return
-                look = _Look(self._models, self._frames.image(index))
+                look = coming or _Look(self._models, self._frames.image(index))
+                coming = None
+                if index != end:
+                    coming = _Look(self._models, self._frames.image(index + step))
                 for one in list(self._objects.values()):
                     if index in one.prompts:
                         self._take(one, look, one.prompts[index])
