@@ -116,6 +116,11 @@ def process(
     if as_json:
         _print_json(result)
     console.summary(_err, result)
+    if chosen["state"] is not None:
+        from stpe.state.show import certificates
+
+        for line in certificates(out, result):
+            print(line, file=sys.stderr)
     if not result.failed:
         return 0
     return 1 if len(result.failed) == len(result.videos) else 3
@@ -143,6 +148,28 @@ def plan(source: str, as_json: bool, **chosen: Any) -> None:
         _print_json(document)
     else:
         console.plan_table(_out, document)
+
+
+@cli.command()
+@click.argument("video")
+@click.argument("log")
+@click.option("--profile", default="auto", show_default=True)
+@json_option
+@common
+def align(video: str, log: str, profile: str, as_json: bool) -> int:
+    """Match a state log to a video; exit code 1 if that cannot be certified."""
+    from stpe.state.show import measure, told
+
+    watcher = console.watcher(_err)
+    try:
+        document = measure(video, log, profile, watcher)
+    finally:
+        watcher.close()
+    if as_json:
+        _print_json(document)
+    else:
+        print(told(document))
+    return int(document["verdict"] != "aligned")
 
 
 @cli.command()

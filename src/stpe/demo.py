@@ -99,7 +99,8 @@ def run(
     begun = time.monotonic()
     say(f"processing {source}")
     with Engine(profile) as engine:
-        result = engine.process(source, folder, progress=progress)
+        log = None if recording is None else recording.state_log
+        result = engine.process(source, folder, state=log, progress=progress)
     took["processing"] = time.monotonic() - begun
     begun = time.monotonic()
     dataset = open_dataset(folder)

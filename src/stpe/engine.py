@@ -28,6 +28,7 @@ from stpe.pipeline.run import process_source
 from stpe.pipeline.sampling import Sampling
 from stpe.pipeline.single import frame_signals
 from stpe.stages.stage import Request
+from stpe.state.reading import StateFile
 from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits
 
@@ -162,6 +163,7 @@ class Engine:
         concepts: Sequence[str] = (),
         context: str = "",
         camera: str = "",
+        state: str | Path | None = None,
         image_fps: float | None = None,
     ) -> Plan:
         """What `process` with the same arguments would run. Raises UsageError."""
@@ -170,7 +172,8 @@ class Engine:
         rate = None if fps == "native" else float(fps)
         sampling = Sampling(rate, size, long_side, image_fps)
         intrinsics(camera, 1, 1)  # wrong ones are refused here, before any source is opened
-        request = Request(concepts=tuple(concepts), context=context, camera=camera)
+        log_file = None if state is None else StateFile.of(state)
+        request = Request(tuple(concepts), context, log_file, camera)
         return make_plan(self.selection, request, sampling, signals, without)
 
     def process(
@@ -185,6 +188,7 @@ class Engine:
         concepts: Sequence[str] = (),
         context: str = "",
         camera: str = "",
+        state: str | Path | None = None,
         image_fps: float | None = None,
         limits: Limits | None = None,
         progress: Progress | None = None,
@@ -206,6 +210,7 @@ class Engine:
             context: what the viewer should know, for captions.
             camera: JSON of the camera's fx, fy, cx, cy in pixels of the stored frame; without it a
                 field of view is assumed.
+            state: a log of the game or robot to match to the frames.
             image_fps: rate of a folder or ZIP of images that carry no times; 30 by default.
             limits: what is refused of a source.
             progress: told what happens.
@@ -224,6 +229,7 @@ class Engine:
                 concepts=concepts,
                 context=context,
                 camera=camera,
+                state=state,
                 image_fps=image_fps,
             )
 

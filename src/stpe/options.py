@@ -124,6 +124,8 @@ def engine_options(command: F) -> F:
             click.option("--context", default="", metavar="TEXT", help="Told to the captions."),
             click.option("--camera", type=click.File(), metavar="FILE",
                          help="JSON {fx, fy, cx, cy}, in pixels of the stored frame."),
+            click.option("--state", metavar="LOG",
+                         help="Log of the game or robot: JSON, JSONL, CSV, Parquet, MCAP."),
         )
     ):  # fmt: skip
         command = option(command)
@@ -140,4 +142,5 @@ def arguments(chosen: dict[str, Any]) -> dict[str, Any]:
         "concepts": split(chosen["concepts"]) or (),
         "context": chosen["context"],
         "camera": chosen["camera"].read() if chosen["camera"] else "",
+        "state": chosen["state"],
     }

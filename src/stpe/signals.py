@@ -93,6 +93,7 @@ SIGNALS: tuple[Signal, ...] = (
     _s("videos.duration_s", pa.float64(), "s", "Last pts minus first pts plus one frame"),
     _s("videos.frame_count", pa.int64(), "", "Frames the decoder yielded"),
     _s("videos.warnings", pa.list_(pa.string()), "", "What was wrong with the source, if anything"),
+    _s("videos.alignment", pa.string(), "JSON", "Certificate of the state log", "no log was given"),
     _s("videos.summary", pa.string(), "", "Narrated summary of the video", _ABSENT),
     _s("videos.clip_embedding", F32S, "1", "Attention-pooled frame embedding, unit L2", _ABSENT),
     # transitions (rows are all decoded frames) --------------------------------------------

@@ -16,6 +16,7 @@ from stpe.pipeline.sampling import Sampling
 from stpe.signals import KEYS, SIGNALS, expand
 from stpe.stages import registry
 from stpe.stages.stage import Request, Stage
+from stpe.state.reading import StateFile
 from stpe.video.frame import Grid
 
 #: Tables whose rows the pipeline itself makes, and the columns it fills.
@@ -122,7 +123,8 @@ class Plan:
 
     def options(self, node: Node) -> dict[str, object]:
         """The fields of the request that the stage uses."""
-        return {name: getattr(self.request, name) for name in node.stage.options}
+        given = {name: getattr(self.request, name) for name in node.stage.options}
+        return {k: v.sha256 if isinstance(v, StateFile) else v for k, v in given.items()}
 
     def models(self, node: Node) -> dict[str, list[str]]:
         """What the results of the stage's models depend on, by role."""
@@ -159,14 +161,17 @@ def make_plan(
     Raises:
         UsageError: an unknown signal, or one that no stage writes.
     """
-    known = {s.name: s for s in (registry.STAGES if stages is None else stages)}
+    request = request or Request()
+    asked = registry.STAGES if stages is None else stages
+    known = {s.name: s for s in asked if all(getattr(request, name) for name in s.needs)}
     sampling = sampling or Sampling()
     writer = {signal: s for s in known.values() for signal in s.writes}
     left_out = expand(without)
     if signals is None:
         wanted = frozenset(writer) - left_out
     else:
-        wanted = expand(signals) - left_out - _BASE_SIGNALS - _KEY_SIGNALS
+        replaced = _BASE_SIGNALS & set(writer)  # what a stage gives in the pipeline's place
+        wanted = (expand(signals) | replaced) - left_out - (_BASE_SIGNALS - replaced) - _KEY_SIGNALS
         unwritten = sorted(wanted - set(writer))
         named = sorted(set(signals) & set(unwritten))
         if named or (wanted and not wanted & set(writer)):
@@ -200,7 +205,7 @@ def make_plan(
         stored=frozenset(stored) | _BASE_SIGNALS,
         tables=_stored_tables(stored, creators, live),
         sampling=sampling,
-        request=request or Request(),
+        request=request,
         selection=selection,
         known_grids=tuple(s.grid for s in known.values() if s.grid is not None),
     )
@@ -265,7 +270,7 @@ def _absent(
             reasons[stage.name] = "left out by --without"
             continue
         for signal in stage.reads:
-            if signal in _BASE_SIGNALS:
+            if signal in _BASE_SIGNALS and signal not in writer:
                 continue
             sources = _sources(stage, (signal,), order)[signal]
             live = [s for s in sources if s.name not in reasons]
@@ -343,7 +348,7 @@ def _read(
         signal = f"{table}.{column}"
         if signal in _KEY_SIGNALS:
             continue
-        source = None if signal in _BASE_SIGNALS else live[signal].name
+        source = live[signal].name if signal in live else None
         by_source.setdefault(source, []).append(column)
     return Read(table, creator, {name: tuple(found) for name, found in by_source.items()})
 

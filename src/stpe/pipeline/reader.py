@@ -79,7 +79,8 @@ class Reader:
         self, chunk: int | None, source: str | None, table: str, columns: Sequence[str]
     ) -> pa.Table:
         if source is None:
-            return facts_row(self.facts) if table == "videos" else self._base(chunk)
+            rows = facts_row(self.facts) if table == "videos" else self._base(chunk)
+            return rows.select([n for n in keys_and(table, columns) if n in rows.column_names])
         if self._scope[source] == "video":
             # Every chunk of a later pass asks again, and these tables are small: keep them.
             place = (source, table, tuple(columns))

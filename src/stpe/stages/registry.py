@@ -17,6 +17,7 @@ from stpe.stages.pose import Pose
 from stpe.stages.relations import Relations
 from stpe.stages.shots import Shots
 from stpe.stages.stage import Stage
+from stpe.stages.state_log import StateLogStage
 from stpe.stages.tracklets import Tracklets
 from stpe.stages.tracks import Tracks
 from stpe.stages.transitions import Transitions
@@ -37,6 +38,7 @@ STAGES: tuple[type[Stage], ...] = (
     Pose,
     Relations,
     Shots,
+    StateLogStage,
     Tracklets,
     Tracks,
     Transitions,

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
+from stpe.state.reading import StateFile
 from stpe.video.frame import Frame, Grid, SourceInfo
 
 #: The user's sampling grid (`--fps`, `--resolution`). `frames` rows are exactly its frames.
@@ -88,6 +89,7 @@ class Request:
 
     concepts: tuple[str, ...] = ()
     context: str = ""
+    state: StateFile | None = None  # a log to match to the frames
     camera: str = ""  # JSON of user-supplied intrinsics (fx, fy, cx, cy in stored-frame pixels)
 
 
@@ -102,6 +104,7 @@ class Stage(ABC):
             that table's non-key columns; later ones fill columns of the same rows.
         roles: model roles it must have. optional_roles: used if there.
         options: fields of Request it uses.
+        needs: those without which it is not asked for.
         scope: "chunk" or "video".
         grid: sampling grid it looks at; None for rows only (then `length` is None).
         length: core frames a window; None for the whole chunk.
@@ -117,6 +120,7 @@ class Stage(ABC):
     roles: ClassVar[tuple[str, ...]] = ()
     optional_roles: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
     scope: ClassVar[Literal["chunk", "video"]] = "chunk"
     grid: ClassVar[Grid | None] = None
     length: ClassVar[int | None] = 1

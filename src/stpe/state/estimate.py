@@ -29,8 +29,9 @@ LEAST, LEAST_SHARE = 40, 0.5
 CLIP_PERCENTILE = 97.0
 #: Least correlation of a peak, how far below it any other must stay, and its least Fisher z.
 LEAST_R, LEAST_MARGIN, LEAST_Z = 0.5, 0.12, 6.0
-#: Correlation at the lag a log claims from which motion no longer speaks against the claim.
-HINT_R = 0.3
+#: Fisher z, and share of the best correlation, at the lag a log claims from which motion no
+#: longer speaks against the claim.
+HINT_Z, HINT_SHARE = 4.0, 0.8
 WINDOW_S, MOST_WINDOWS = 5.0, 60
 #: Windows whose own peak is this clear must agree with the rest.
 CLEAR_R, CLEAR_MARGIN = 0.75, 0.2
@@ -118,14 +119,19 @@ def _by_curve(
     z = math.atanh(min(peak.r, 0.9999)) * math.sqrt(max(count - 3, 0.0))
     said = f"{curve.name}: best correlation {peak.r:.2f} at {peak.lag:+.2f} s"
     if peak.r < LEAST_R or z < LEAST_Z:
-        near = [_correlation(data, lag) for lag in (-tolerance_s, 0.0, tolerance_s)]
-        apart = not any(abs(r) >= HINT_R for r in near)
-        return NoEstimate(
-            f"the motion in the log is not the video's ({said})", curve.view and apart
-        )
+        apart = curve.view and _apart(data, peak, tolerance_s)
+        return NoEstimate(f"the motion in the log is not the video's ({said})", apart)
     if peak.margin < LEAST_MARGIN:
         return NoEstimate(f"the motion fits at several lags alike ({said})")
     return _line(data, peak, lags, count, tolerance_s, said)
+
+
+def _apart(data: _Data, peak: _Peak, tolerance_s: float) -> bool:
+    """Whether the motion speaks against the lag that the log claims, which is none."""
+    near = np.abs([_correlation(data, lag) for lag in (-tolerance_s, 0.0, tolerance_s)])
+    r = float(np.nan_to_num(near).max())
+    z = math.atanh(min(r, 0.9999)) * math.sqrt(max(_effective(data, 0.0) - 3, 0.0))
+    return z < HINT_Z or r < HINT_SHARE * peak.r
 
 
 class _Data:
@@ -231,7 +237,7 @@ def _line(
         if len(part.ends) < 16 or not _varies(part.seen):
             continue
         own = _peak(part, lags)
-        if own is None or own.r < LEAST_R:
+        if own is None or own.r < LEAST_R or own.margin < LEAST_MARGIN:
             continue
         at.append(float(part.ends.mean()))
         found.append(own.lag)
@@ -251,7 +257,8 @@ def _line(
             f"{where:.0f} s: the clocks do not run together", True
         )  # fmt: skip
     if agreement < LEAST_AGREEMENT:
-        return NoEstimate(f"parts of the video disagree on the lag ({said})", data.curve.view)
+        apart = data.curve.view and _apart(data, peak, tolerance_s)
+        return NoEstimate(f"parts of the video disagree on the lag ({said})", apart)
     middle = float((data.starts[0] + data.ends[-1]) / 2)
     places, values = places[good] - middle, values[good]
     drift = _drift(places, values)

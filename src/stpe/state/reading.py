@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from stpe.errors import SourceError
@@ -15,6 +16,26 @@ from stpe.video.limits import Limits
 
 #: Larger logs are refused: they are read whole.
 MOST_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class StateFile:
+    """A log on disk that was found readable; what depends on it depends on `sha256` alone."""
+
+    path: str
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path | str) -> StateFile:
+        """Raises what `read_log` raises."""
+        return cls(str(path), read_log(path).sha256)
+
+    def read(self) -> StateLog:
+        """The log. Raises SourceError if it is no longer the one that was found."""
+        log = read_log(self.path)
+        if log.sha256 != self.sha256:
+            raise SourceError(f"the log {self.path} changed meanwhile; run the same call again")
+        return log
 
 
 def read_log(path: Path | str) -> StateLog:

@@ -1,0 +1,58 @@
+"""Certificates for people, and the alignment of one video and log without a dataset."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stpe.dataset.reader import open_dataset
+from stpe.engine import Engine, Result
+from stpe.pipeline.progress import Progress
+
+
+def measure(video: str, log: str, profile: str, progress: Progress) -> dict[str, Any]:
+    """The certificate, as `Certificate.document`, of a log for a video.
+
+    Raises:
+        StpeError: the video or the log cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="stpe-align-") as scratch, Engine(profile) as engine:
+        out = Path(scratch) / "dataset"
+        # Only what camera rotation needs is run.
+        engine.process(video, out, signals=["videos.alignment"], state=log, progress=progress)
+        stored = open_dataset(out).arrow("videos", columns=["alignment"])["alignment"][0].as_py()
+    document: dict[str, Any] = json.loads(stored)
+    return document
+
+
+def certificates(out: Path, result: Result) -> Iterator[str]:
+    """A line for each video that was processed with a log."""
+    dataset = open_dataset(out)
+    for video in result.videos:
+        if video.video_id is None or video.status == "failed":
+            continue
+        stored = dataset.arrow("videos", video.video_id, ["alignment"])["alignment"].to_pylist()
+        if stored and stored[0]:
+            yield f"state log: {told(json.loads(stored[0]))}"
+
+
+def told(document: dict[str, Any]) -> str:
+    """A certificate in one or a few lines."""
+    if document["verdict"] != "aligned":
+        return f"unaligned: {document['reason']}"
+    said = f"aligned by {document['method']}, lag {document['lag_ms']:+.1f} ms"
+    if document["interval_ms"]:
+        low, high = document["interval_ms"]
+        said += f" ({low:+.1f} to {high:+.1f})"
+    said += f", drift {document['drift_ppm']:.0f} ppm"
+    if document["jitter_ms"] is not None:
+        said += f", jitter {document['jitter_ms']:.1f} ms"
+    said += f", {100 * document['matched_share']:.0f} % of frames matched"
+    for fault in ("dropped", "duplicated", "reordered"):
+        if document[fault]["count"]:
+            numbers = ", ".join(map(str, document[fault]["first"][:5]))
+            said += f"; {document[fault]['count']} {fault} ({numbers}, ...)"
+    return f"{said}: {document['reason']}"
