@@ -170,8 +170,10 @@ def make_plan(
     if signals is None:
         wanted = frozenset(writer) - left_out
     else:
-        replaced = _BASE_SIGNALS & set(writer)  # what a stage gives in the pipeline's place
-        wanted = (expand(signals) | replaced) - left_out - (_BASE_SIGNALS - replaced) - _KEY_SIGNALS
+        # What was asked for by an option of its own is stored, whatever else is.
+        asked_for = {signal for s in known.values() if s.needs for signal in s.writes}
+        wanted = (expand(signals) | asked_for) - left_out
+        wanted -= (_BASE_SIGNALS - asked_for) | _KEY_SIGNALS
         unwritten = sorted(wanted - set(writer))
         named = sorted(set(signals) & set(unwritten))
         if named or (wanted and not wanted & set(writer)):
