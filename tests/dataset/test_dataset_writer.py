@@ -206,3 +206,34 @@ def test_inspect_tells_counts_provenance_and_damage(dataset_path, tmp_path, clip
     assert any("tracks" in line for line in inspect(open_dataset(tmp_path / "ds")).problems)
     with pytest.raises(DatasetError, match="media of video"):
         open_dataset(tmp_path / "ds").frame(video, 0)
+
+
+def test_a_dataset_from_before_a_column_joined_the_vocabulary(tmp_path):
+    import json
+
+    import lance
+
+    first, second = "a" * 16, "b" * 16
+    with DatasetWriter(tmp_path) as writer:
+        writer.commit(first, "plan", {"frames": frames(0, 1)})
+    rows = lance.dataset(str(tmp_path / "tables" / "frames.lance"))
+    rows.drop_columns(["depth_unit", "state"])
+    manifest = json.loads((tmp_path / "dataset.json").read_text())
+    manifest["tables"]["frames"] = rows.version
+    (tmp_path / "dataset.json").write_text(json.dumps(manifest))
+
+    old = open_dataset(tmp_path)
+    assert old.arrow("frames", columns=["state", "frame_index"]).to_pylist() == [
+        {"state": None, "frame_index": 0},
+        {"state": None, "frame_index": 1},
+    ]
+    assert old.arrow("frames").schema.equals(table_schema("frames"))
+    batch = {"frame_index": [0], "pts": [0.0], "depth_unit": ["metres"]}
+    with DatasetWriter(tmp_path) as writer:
+        writer.commit(second, "plan", {"frames": [pa.RecordBatch.from_pydict(batch)]})
+    new = open_dataset(tmp_path).arrow("frames", columns=["video_id", "depth_unit"])
+    assert new.to_pylist() == [
+        {"video_id": first, "depth_unit": None},
+        {"video_id": first, "depth_unit": None},
+        {"video_id": second, "depth_unit": "metres"},
+    ]

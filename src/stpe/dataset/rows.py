@@ -22,7 +22,7 @@ import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stpe.dataset.layout import table_path
+from stpe.dataset.layout import table_path, table_schema
 from stpe.errors import DatasetError
 
 # What the warning asks for is done below.
@@ -134,16 +134,27 @@ class Rows:
 
 
 def _read(table: Any, query: Query) -> pa.Table:
-    columns = list(query.columns)
+    # A dataset written before a column joined the vocabulary does not have it: its rows are null.
+    stored = [name for name in query.columns if name in table.schema.names]
     if query.indices is not None:
-        return table.take(list(query.indices), columns=columns)
-    if not columns:
+        found = table.take(list(query.indices), columns=stored)
+    elif not stored:
         # Lance gives no rows for no columns; an empty table keeps the number.
-        return pa.table({"_": pa.nulls(table.count_rows(query.where))}).select([])
-    if query.span is not None:
+        count = table.count_rows(query.where) if query.span is None else query.span[1]
+        found = pa.table({"_": pa.nulls(count)}).select([])
+    elif query.span is not None:
         first, number = query.span
-        return table.to_table(columns=columns, offset=first, limit=number)
-    return table.to_table(columns=columns, filter=query.where)
+        found = table.to_table(columns=stored, offset=first, limit=number)
+    else:
+        found = table.to_table(columns=stored, filter=query.where)
+    if len(stored) == len(query.columns):
+        return found
+    fields = table_schema(query.table)
+    columns = [
+        found[name] if name in stored else pa.nulls(len(found), fields.field(name).type)
+        for name in query.columns
+    ]
+    return pa.table(columns, schema=pa.schema([fields.field(name) for name in query.columns]))
 
 
 class _Process:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import filelock
 import lance
@@ -193,6 +194,8 @@ class DatasetWriter:
         path = table_path(self.path, table)
         path.parent.mkdir(exist_ok=True)
         try:
+            if path.exists():
+                _widen(lance.dataset(str(path)), schema)
             written = lance.write_dataset(
                 pa.RecordBatchReader.from_batches(schema, stream()),
                 str(path),
@@ -244,6 +247,13 @@ class DatasetWriter:
         restored = Manifest(versions, manifest.videos)
         write_manifest(self.path, restored)
         return restored
+
+
+def _widen(stored: Any, schema: pa.Schema) -> None:
+    """Give a table written before some columns joined the vocabulary those columns, as nulls."""
+    missing = [field for field in schema if field.name not in stored.schema.names]
+    if missing:
+        stored.add_columns(pa.schema(missing))
 
 
 def _conform(batch: pa.RecordBatch, video_id: str, schema: pa.Schema) -> pa.RecordBatch:
