@@ -110,7 +110,10 @@ def test_udp_stream_that_dies_and_returns(live, juggler):
     assert counts["connects"] >= 2
     assert counts["classified"] >= 2
     assert counts["failed"] == 0
-    assert counts["classified"] + counts["dropped"] <= counts["clips"] == counts["frames"] // 16
+    assert counts["classified"] + counts["dropped"] <= counts["clips"]
+    # No clip spans a reconnection: each leaves less than a clip's frames unused.
+    most = counts["frames"] // 16
+    assert most - counts["connects"] <= counts["clips"] <= most
 
 
 def test_rtsp_server_that_dies_and_returns(live, juggler, tmp_path):
