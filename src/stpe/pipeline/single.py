@@ -31,11 +31,12 @@ FrameSignals = _record("FrameSignals", "frames", ("objects", tuple, field(defaul
 
 def alone(stages: Sequence[type[Stage]]) -> tuple[type[Stage], ...]:
     """Those that one frame is enough for: they look at one analysis frame, or at rows alone,
-    carry nothing along, and say something of the frame or its objects."""
+    carry nothing along, wait for no option, and say something of the frame or its objects."""
     return tuple(
         s
         for s in stages
         if not s.ordered
+        and not s.needs
         and (s.grid is None or (s.grid.name == ANALYSIS.name and s.margin == (0, 0)))
         and any(signal.startswith(("frames.", "objects.")) for signal in s.writes)
     )
