@@ -99,6 +99,22 @@ class Network:
 
     def __init__(self, kind: str, folder: Path, options: Mapping[str, Any]) -> None:
         torch = import_torch()
+        self.device: str = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+        on_gpu = self.device.startswith("cuda")
+        self.dtype: Any = getattr(
+            torch, options.get("dtype") or ("bfloat16" if on_gpu else "float32")
+        )
+        self.batch: int = options.get("batch") or (16 if on_gpu else 1)
+        self.folder = folder
+        self.name = folder.name
+        self.model: Any = self.read(kind).eval().to(self.device)
+        if options.get("compile"):
+            self.model = torch.compile(self.model, mode="max-autotune-no-cudagraphs")
+        self.uploads = _uploads.setdefault(self.device, Uploads(self.device))
+        self._lock = threading.Lock()
+
+    def read(self, kind: str) -> Any:
+        """The network on the CPU, from the folder; `config` is set with it. Raises as `Network`."""
         try:
             import transformers
 
@@ -109,33 +125,21 @@ class Network:
             raise MissingExtraError(
                 "this model needs transformers: pip install 'stpe[flagship]'"
             ) from error
-        self.device: str = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
-        on_gpu = self.device.startswith("cuda")
-        self.dtype: Any = getattr(
-            torch, options.get("dtype") or ("bfloat16" if on_gpu else "float32")
-        )
-        self.batch: int = options.get("batch") or (16 if on_gpu else 1)
-        self.folder = folder
-        self.name = folder.name
         try:
             model, report = getattr(transformers, kind).from_pretrained(
-                folder,
+                self.folder,
                 dtype=self.dtype,
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
             )
         except Exception as error:  # transformers and safetensors raise many types
-            raise ModelError(f"{folder} cannot be loaded as {kind}: {error}") from error
+            raise ModelError(f"{self.folder} cannot be loaded as {kind}: {error}") from error
         if report["missing_keys"]:
             some = ", ".join(sorted(report["missing_keys"])[:3])
-            raise ModelError(f"{folder} lacks weights of {kind} ({some}); pull the model again")
-        self.model: Any = model.eval().to(self.device)
-        if options.get("compile"):
-            self.model = torch.compile(self.model, mode="max-autotune-no-cudagraphs")
-        self.config = model.config
-        self.uploads = _uploads.setdefault(self.device, Uploads(self.device))
-        self._lock = threading.Lock()
+            raise ModelError(f"{self.folder} lacks weights of {kind} ({some}); pull it again")
+        self.config: Any = model.config
+        return model
 
     def processor(self, kind: str = "image") -> dict[str, Any]:
         """The folder's settings for preprocessing an "image" or "video", from a file of their own
