@@ -58,6 +58,12 @@ class DatasetError(StpeError):
     """A dataset is missing, locked by another writer, damaged, or of another version."""
 
 
+class TruthError(StpeError):
+    """Ground truth cannot be read, belongs to another video, or scores nothing there is."""
+
+    http_status = 422
+
+
 class SomeInputsFailedError(StpeError):
     """Some sources of one call failed; the others are whole in the dataset."""
 

@@ -1,0 +1,86 @@
+"""Boxes in text files: MOTChallenge ground truth, and one object followed through a clip.
+
+Source: Dendorfer et al., "MOTChallenge: A Benchmark for Single-Camera Multiple Target Tracking",
+IJCV 2021 (frames from 1; MOT15 rows of 10 columns, MOT16 to MOT20 rows of 9).
+"""
+
+from __future__ import annotations
+
+import configparser
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stpe.errors import TruthError
+from stpe.evaluate.truth import Truth, TruthObject
+
+F64 = NDArray[np.float64]
+
+#: What a detector may call the people that MOTChallenge labels.
+PEOPLE = frozenset({"person", "pedestrian"})
+#: MOT16 to MOT20 classes that look like pedestrians: on a vehicle, static, distractor, reflection.
+_LOOKALIKES = (2, 7, 8, 12)
+
+
+def read_mot(path: Path, rows_N: F64) -> Truth:
+    """MOTChallenge rows; image size and length from `seqinfo.ini` beside them where it is.
+
+    Raises:
+        TruthError: a frame number below 1, or a box without size.
+    """
+    if not (rows_N[:, 0] >= 1).all() or not (rows_N[:, 0] % 1 == 0).all():
+        raise TruthError(f"{path}: MOT rows begin with a frame number, counted from 1")
+    classes = rows_N.shape[1] == 9
+    found: dict[int, list[TruthObject]] = {}
+    for row in rows_N:
+        frame = int(row[0]) - 1
+        inside = found.setdefault(frame, [])
+        if classes and int(row[7]) != 1:
+            ignored = int(row[7]) in _LOOKALIKES
+            if not ignored:
+                continue
+        else:
+            ignored = False
+            if row[6] == 0:
+                continue
+        inside.append(TruthObject(int(row[1]), "person", _corners(path, row[2:6]), ignored=ignored))
+    # A frame between labelled ones that has no row has nobody in it.
+    objects = {i: tuple(found.get(i, ())) for i in range(max(found) + 1)}
+    width, height = _picture(path)
+    return Truth("mot", path, width, height, objects=objects, labelled=PEOPLE)
+
+
+def _picture(path: Path) -> tuple[int | None, int | None]:
+    """The size that seqinfo.ini gives. Its length is not used: cut-down copies keep the old one."""
+    for folder in (path.parent, path.parent.parent):
+        info = configparser.ConfigParser()
+        try:
+            if info.read(folder / "seqinfo.ini"):
+                part = info["Sequence"]
+                return int(part["imWidth"]), int(part["imHeight"])
+        except (configparser.Error, KeyError, ValueError) as error:
+            raise TruthError(f"{folder / 'seqinfo.ini'} cannot be read ({error})") from None
+    return None, None
+
+
+def read_one_box(path: Path, rows_N4: F64) -> Truth:
+    """One `x, y, width, height` a frame (OTB, LaSOT); a box without size means not in view."""
+    objects = {
+        frame: (TruthObject(1, "object", _corners(path, row)),) if (row[2:] > 0).all() else ()
+        for frame, row in enumerate(rows_N4)
+    }
+    return Truth(
+        "one object",
+        path,
+        frame_count=len(rows_N4),
+        objects=objects,
+        labelled=frozenset(),
+    )
+
+
+def _corners(path: Path, box_4: F64) -> tuple[float, float, float, float]:
+    x, y, w, h = (float(v) for v in box_4)
+    if not np.isfinite(box_4).all() or w <= 0 or h <= 0:
+        raise TruthError(f"{path}: a box is {x:g},{y:g},{w:g},{h:g}: width and height are positive")
+    return x, y, x + w, y + h

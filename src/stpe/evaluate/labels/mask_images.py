@@ -1,0 +1,80 @@
+"""A folder of mask images, one a frame (DAVIS): 0 is background, every other value an object.
+
+Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
+Segmentation", CVPR 2016; Pont-Tuset et al., "The 2017 DAVIS Challenge", 2017 (indexed PNG).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from stpe.dataset.masks import encode_mask
+from stpe.errors import TruthError
+from stpe.evaluate.labels.numbers import numbered
+from stpe.evaluate.truth import Truth, TruthObject
+
+#: More distinct values in one image than this: a photograph, not a mask.
+MOST_OBJECTS = 64
+_VOID = 255  # of indexed masks with several objects: pixels nobody judged
+
+
+def load_mask(path: Path) -> NDArray[np.uint8] | None:
+    """HxW object numbers, 0 background; None where the image is no mask."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("1", "L", "P"):
+                return None
+            values = np.asarray(image.convert("L") if image.mode == "1" else image, np.uint8)
+    except (OSError, UnidentifiedImageError):
+        return None
+    return values if len(np.unique(values)) <= MOST_OBJECTS else None
+
+
+def read_masks(path: Path, files: list[Path]) -> Truth:
+    """Masks of one clip; a single value besides 0 is one foreground, else each is an instance.
+
+    Raises:
+        TruthError: an image is damaged or of another size, or nothing is labelled.
+    """
+    masks = {}
+    for index, file in numbered(files).items():
+        mask = load_mask(file)
+        if mask is None:
+            raise TruthError(f"{file} is not a mask: one channel, few values, 0 for background")
+        masks[index] = mask
+    if len({mask.shape for mask in masks.values()}) > 1:
+        raise TruthError(f"{path}: masks of several sizes")
+    values = sorted({int(v) for mask in masks.values() for v in np.unique(mask)} - {0})
+    single = len(values) <= 1
+    if not values:
+        raise TruthError(f"{path}: every mask is empty")
+    height, width = next(iter(masks.values())).shape
+    objects = {
+        index: tuple(
+            item
+            for value in values
+            if (single or value != _VOID) and (item := _object(mask == value, value)) is not None
+        )
+        for index, mask in masks.items()
+    }
+    return Truth(
+        "masks",
+        path,
+        width,
+        height,
+        objects=objects,
+        labelled=frozenset(),
+        instances=not single,
+    )
+
+
+def _object(mask_HW: NDArray[np.bool_], value: int) -> TruthObject | None:
+    columns, lines = np.flatnonzero(mask_HW.any(0)), np.flatnonzero(mask_HW.any(1))
+    if not len(columns):
+        return None
+    box = (float(columns[0]), float(lines[0]), float(columns[-1] + 1), float(lines[-1] + 1))
+    return TruthObject(value, "object", box, encode_mask(mask_HW))

@@ -1,0 +1,240 @@
+"""Truth of our own simulators; `stpe.simulate.truth_files` says what is in the files."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from stpe.dataset.masks import decode_mask
+from stpe.errors import TruthError
+from stpe.evaluate.rigid_flow import rigid_flow, stays_visible
+from stpe.evaluate.shots import Transition
+from stpe.evaluate.truth import (
+    Contact,
+    DepthReader,
+    FlowReader,
+    MaskHW,
+    Truth,
+    TruthFrame,
+    TruthObject,
+)
+from stpe.geometry.intrinsics import Intrinsics
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+VERSION = 1
+#: Speed from which an object moves, m/s, where the file does not say.
+MOVING_M_S = 0.05
+#: Velocity is the mean over this much time, half before and half after, as it can be seen.
+_SPAN_S = 0.2
+#: Short-lived effects and the player's own weapon: not things that a detector should report.
+_NOT_THINGS = frozenset({"Self", "Gibs", "SFX", "BulletPuff"})
+#: Visible share of the picture below which an object is not asked for.
+SMALLEST = 0.0003
+#: Flow is true where the coarseness of the depth leaves it uncertain by no more than this, px.
+_SURE_PX = 0.5
+
+
+def read_simulator(folder: Path) -> Truth:
+    """Read `folder`, the one with `truth.json`.
+
+    Raises:
+        TruthError: a file is missing, damaged or of another version.
+    """
+    facts = _facts(folder / "truth.json")
+    try:
+        scale = 1.0 / float(facts["units_per_metre"] or 1.0)
+        names = ("fx", "fy", "cx", "cy")
+        camera = Intrinsics(*(float(facts["intrinsics"][name]) for name in names))
+        size = int(facts["width"]), int(facts["height"])
+        frames = {r["frame_index"]: _frame(r, camera, scale) for r in _rows(folder, "frames")}
+        objects = _objects(_rows(folder, "objects"), frames, size, scale)
+        depth, step = _depth(folder / "depth", facts.get("depth"), scale)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TruthError(f"{folder} is damaged ({error!r}): record it again") from None
+    starts = [i for i, f in frames.items() if i > 0 and frames[i - 1].segment != f.segment]
+    truth = Truth(
+        "simulator",
+        folder,
+        *size,
+        frame_count=int(facts["frames"]),
+        frames=frames,
+        objects=objects,
+        depth=depth,
+        transitions=tuple(Transition(i, i) for i in starts),
+        contacts=_contacts(folder),
+        metric=bool(facts["units_per_metre"]),
+        log_lag_ms=0.0,
+    )
+    if len(frames) != truth.frame_count:
+        raise TruthError(
+            f"{folder / 'frames.parquet'} has {len(frames)} frames and truth.json says "
+            f"{truth.frame_count}: record it again"
+        )
+    flow = None if depth is None else _flow(truth, depth, step)
+    return Truth(**{**vars(truth), "flow": flow})
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        version = facts["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TruthError(f"{path} cannot be read ({error!r}): record it again") from None
+    if version != VERSION:
+        raise TruthError(f"{path} has version {version} and this reads {VERSION}: record it again")
+    return dict(facts)
+
+
+def _rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    path = folder / f"{name}.parquet"
+    try:
+        return list(pq.read_table(path).to_pylist())
+    except (OSError, pa.ArrowException) as error:
+        what = str(error).splitlines()[0]
+        raise TruthError(f"{path} cannot be read ({what}): record it again") from None
+
+
+def _frame(row: dict[str, Any], camera: Intrinsics, scale: float) -> TruthFrame:
+    state = {k: v for k, v in row.items() if k not in ("frame_index", "pts", "camera_to_world")}
+    pose = np.array(row["camera_to_world"], np.float64).reshape(4, 4)
+    pose[:3, 3] *= scale
+    return TruthFrame(float(row["pts"]), pose, camera, state, int(row.get("episode") or 0))
+
+
+def _objects(
+    rows: list[dict[str, Any]],
+    frames: Mapping[int, TruthFrame],
+    size: tuple[int, int],
+    scale: float,
+) -> dict[int, tuple[TruthObject, ...]]:
+    keys = sorted({(row.get("episode") or 0, row["object_id"]) for row in rows})
+    identities = {key: number for number, key in enumerate(keys, start=1)}
+    paths: dict[int, dict[int, F64]] = defaultdict(dict)
+    for row in rows:
+        if row["position"] is not None:
+            identity = identities[row.get("episode") or 0, row["object_id"]]
+            paths[identity][row["frame_index"]] = scale * np.array(row["position"])
+    found: dict[int, list[TruthObject]] = {index: [] for index in frames}
+    for row in rows:
+        index = row["frame_index"]
+        identity = identities[row.get("episode") or 0, row["object_id"]]
+        speed = _velocity(paths.get(identity, {}), index, frames)
+        if speed is None and row["velocity"] is not None:
+            speed = scale * np.array(row["velocity"])
+        moving = row.get("moving")
+        if moving is None and speed is not None:
+            moving = bool(np.linalg.norm(speed) > MOVING_M_S)
+        place = paths.get(identity, {}).get(index)
+        found[index].append(
+            TruthObject(
+                identity,
+                row["label"],
+                _four(row["box_xyxy"]),
+                row["mask_rle"],
+                None if place is None else _three(place),
+                None if speed is None else _three(speed),
+                moving,
+                ignored=bool({row["category"], row["label"]} & _NOT_THINGS)
+                or row["area_px"] < SMALLEST * size[0] * size[1],
+            )
+        )
+    return {index: tuple(objects) for index, objects in found.items()}
+
+
+def _velocity(path: Mapping[int, F64], index: int, frames: Mapping[int, TruthFrame]) -> F64 | None:
+    """Mean velocity about a frame. Engines that move figures in steps call them still."""
+    here = frames[index].pts
+    if here is None or index not in path:
+        return None
+    first = last = index
+    while first - 1 in path and here - (frames[first - 1].pts or 0.0) <= _SPAN_S / 2 + 1e-9:
+        first -= 1
+    while last + 1 in path and (frames[last + 1].pts or 0.0) - here <= _SPAN_S / 2 + 1e-9:
+        last += 1
+    if first == last:
+        return None
+    seconds = (frames[last].pts or 0.0) - (frames[first].pts or 0.0)
+    return np.asarray((path[last] - path[first]) / seconds)
+
+
+def _contacts(folder: Path) -> tuple[Contact, ...] | None:
+    """Rows of contacts.parquet: frame_index, object_a, object_b and, if known, force_n."""
+    if not (folder / "contacts.parquet").exists():
+        return None
+    return tuple(
+        Contact(row["frame_index"], (row["object_a"], row["object_b"]), row.get("force_n"))
+        for row in _rows(folder, "contacts")
+    )
+
+
+def _depth(
+    folder: Path, facts: Mapping[str, Any] | None, scale: float
+) -> tuple[DepthReader | None, float]:
+    """The reader, and the coarseness of its values in metres."""
+    if facts is None or not folder.is_dir():
+        return None, 0.0
+    step, offset = scale * float(facts["step"]), scale * float(facts["offset"])
+    saturated = int(facts["saturated"])
+
+    def read(index: int) -> tuple[F32, MaskHW] | None:
+        path = folder / f"{index:06d}.png"
+        if not path.exists():
+            return None
+        steps_HW = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if steps_HW is None:
+            raise TruthError(f"{path} is not an image: record it again")
+        depth_HW = (step * steps_HW + offset).astype(np.float32)
+        return depth_HW, np.asarray(steps_HW < saturated)
+
+    return read, step
+
+
+def _flow(truth: Truth, depth: DepthReader, step: float) -> FlowReader:
+    """Flow of what stands still and stays visible, made when asked for."""
+
+    def read(first: int, second: int) -> tuple[F32, MaskHW] | None:
+        move = truth.camera_step(first, second)
+        a, b = depth(first), depth(second)
+        camera = truth.frames[first].intrinsics if first in truth.frames else None
+        if move is None or a is None or b is None or camera is None:
+            return None
+        near, _ = rigid_flow(np.maximum(a[0] - step / 2, 1e-3), move, camera)
+        far, _ = rigid_flow(a[0] + step / 2, move, camera)
+        flow_HW2, z_HW = rigid_flow(a[0], move, camera)
+        with np.errstate(invalid="ignore"):
+            sure = np.linalg.norm(near - far, axis=-1) <= _SURE_PX
+        seen = stays_visible(flow_HW2, z_HW, np.where(b[1], b[0], 0), 2 * step)
+        return flow_HW2, a[1] & sure & seen & ~_restless(truth, first, a[1].shape)
+
+    return read
+
+
+def _restless(truth: Truth, index: int, shape: tuple[int, ...]) -> MaskHW:
+    """Pixels of whatever is not known to stand still, and their edges."""
+    found = np.zeros(shape, np.bool_)
+    for item in (truth.objects or {}).get(index, ()):
+        if item.moving is not False and item.mask_rle is not None:
+            found |= decode_mask(item.mask_rle)
+    grown = cv2.dilate(found.astype(np.uint8), np.ones((5, 5), np.uint8))
+    return np.asarray(grown, np.bool_)
+
+
+def _three(values: F64) -> tuple[float, float, float]:
+    x, y, z = (float(v) for v in values)
+    return x, y, z
+
+
+def _four(values: list[float]) -> tuple[float, float, float, float]:
+    a, b, c, d = (float(v) for v in values)
+    return a, b, c, d

@@ -1,0 +1,1 @@
+"""One module a signal: `score(view, truth)` gives its measures, none where truth is silent."""
