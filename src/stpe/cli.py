@@ -98,17 +98,31 @@ def cli() -> None:
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Dataset folder.")
 @engine_options
-@click.option("--workers", type=int, help="Worker threads; by default one a core.")
+@click.option(
+    "--engine",
+    "executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="`local`: this machine, a process a GPU where there are "
+    "several. `ray`: the cluster that RAY_ADDRESS names.",
+)
+@click.option("--workers", type=int, help="Worker threads a process; by default one a core.")
 @json_option
 @common
 def process(
-    sources: tuple[str, ...], out: Path, workers: int | None, as_json: bool, **chosen: Any
+    sources: tuple[str, ...],
+    out: Path,
+    executor: Any,
+    workers: int | None,
+    as_json: bool,
+    **chosen: Any,
 ) -> int:
     """Process sources into a dataset: files, folders of frames, ZIPs, http(s) or s3 URLs."""
     from stpe.engine import Engine
 
     watcher = console.watcher(_err)
-    with Engine(chosen["profile"], overrides(chosen["models"]), workers) as engine:
+    with Engine(chosen["profile"], overrides(chosen["models"]), workers, executor) as engine:
         try:
             result = engine.process(sources, out, progress=watcher, **arguments(chosen))
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,9 @@ from stpe.dataset.writer import DatasetWriter
 from stpe.errors import DatasetError, InterruptedRunError, ModelError, StpeError, UsageError
 from stpe.geometry.intrinsics import intrinsics
 from stpe.models import loader
-from stpe.models.roles import ROLES
-from stpe.pipeline.memory import steady
+from stpe.models.loaded import Loaded
+from stpe.pipeline.crew import Crew, Executor, crew_for
+from stpe.pipeline.memory import released, steady
 from stpe.pipeline.plan import Plan, make_plan
 from stpe.pipeline.progress import Progress
 from stpe.pipeline.report import VideoReport
@@ -88,10 +88,15 @@ class Engine:
     Args:
         profile: a profile of the catalog, or `auto` for the best that this machine can run.
         models: role to model id, overriding the profile.
-        workers: worker threads; by default one a core.
+        workers: worker threads of a process; by default one a core.
+        executor: "local" runs in this process, or where there are several devices in one process
+            a device; "ray" runs the chunks of a video on a ray cluster that shares `out`'s folder.
+        devices: one worker process for each, such as ("cuda:0", "cuda:1"); by default every GPU
+            where there are several and a model of the selection can use one.
 
     Raises:
-        UsageError: an unknown profile, role or model.
+        UsageError: an unknown profile, role, model, executor or device.
+        MissingExtraError: ray was asked for and is not installed.
     """
 
     def __init__(
@@ -99,15 +104,21 @@ class Engine:
         profile: str = "auto",
         models: Mapping[str, str] | None = None,
         workers: int | None = None,
+        executor: Executor = "local",
+        devices: Sequence[str] | None = None,
     ) -> None:
         steady()
         if workers is not None and workers < 1:
             raise UsageError(f"workers is {workers}: give at least 1")
-        self.selection = loader.resolve(profile, dict(models or {}))
+        self._models = Loaded(loader.resolve(profile, dict(models or {})))
         self._workers = workers
         self._fetched: set[str] = set()
-        self._loaded: dict[str, Any] = {}
-        self._locks = {role: threading.Lock() for role in ROLES}
+        self._crew: Crew | None = crew_for(self.selection, executor, devices, workers)
+
+    @property
+    def selection(self) -> loader.Selection:
+        """Which model plays each role, and why some roles have none."""
+        return self._models.selection
 
     def __enter__(self) -> Engine:
         return self
@@ -128,12 +139,11 @@ class Engine:
             self.role(role)
 
     def unload_models(self) -> None:
-        """Free every model; the next use loads it again."""
-        for role, lock in self._locks.items():
-            with lock:
-                model = self._loaded.pop(role, None)
-            if model is not None:
-                model.close()
+        """Free every model and end the worker processes; the next use loads them again."""
+        self._models.close()
+        if self._crew is not None:
+            self._crew.close()
+        released()
 
     def role(self, name: str) -> Any:
         """The loaded model that plays a role (see `stpe.models.roles`).
@@ -142,16 +152,7 @@ class Engine:
             UsageError: there is no such role.
             ModelError: no model plays it here; the message says why.
         """
-        if name not in ROLES:
-            raise UsageError(f"no role is called {name!r}; there are {', '.join(ROLES)}")
-        if name not in self.selection.models:
-            why = self.selection.missing.get(name, "the profile has none")
-            raise ModelError(f"no model plays {name}: {why}")
-        with self._locks[name]:
-            if name not in self._loaded:
-                log.info("loading %s as %s", self.selection.models[name].id, name)
-                self._loaded[name] = loader.load(self.selection.models[name], part=self.role)
-            return self._loaded[name]
+        return self._models.role(name)
 
     def plan(
         self,
@@ -247,7 +248,7 @@ class Engine:
                 begun = time.perf_counter()
                 try:
                     report = process_source(
-                        plan, uri, writer, self.role, watcher, self._workers, limits
+                        plan, uri, writer, self.role, watcher, self._workers, limits, self._crew
                     )
                 except KeyboardInterrupt:
                     raise InterruptedRunError(
@@ -285,7 +286,7 @@ class Engine:
         self._fetched |= fresh
         left = {r: m for r, m in self.selection.models.items() if r in got.models or r not in fresh}
         whole = len(left) == len(self.selection.models)
-        self.selection = replace(self.selection, models=left, missing=got.missing)
+        self._models.selection = replace(self.selection, models=left, missing=got.missing)
         return whole
 
     def process_frame(

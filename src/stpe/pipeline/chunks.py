@@ -84,8 +84,8 @@ class Timeline:
         return Artifact({"frames": self.frames, "spans": pa.table(ends)}, facts=self.facts)
 
     @classmethod
-    def load(cls, store: ArtifactStore, key: str, uri: str) -> Timeline:
-        """What `artifact` stored, for the same content under `uri`."""
+    def load(cls, store: ArtifactStore, key: str, own: Mapping[str, Any]) -> Timeline:
+        """What `artifact` stored, with a source's `own` facts of the same content."""
         frames, spans = store.table(key, "frames"), store.table(key, "spans")
         assert frames is not None
         assert spans is not None
@@ -94,7 +94,7 @@ class Timeline:
             Span(i, row["start_pts"], row["end_pts"], i == last)
             for i, row in enumerate(spans.to_pylist())
         ]
-        return cls.of(frames, places, store.facts(key) | {"uri": uri})
+        return cls.of(frames, places, {**store.facts(key), **own})
 
 
 def base_rows(frames: Iterable[Frame]) -> pa.Table:

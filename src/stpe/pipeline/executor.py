@@ -3,7 +3,8 @@
 Work is (stage, chunk, window). The caller's thread decodes and releases chunks; workers take the
 windows of the earliest chunk first, stages in the plan's order within it; a finished stage
 releases those that read it. Artifacts are written by a thread of their own, so that no core waits
-for a disk. Another executor is another `execute` with the same arguments and result.
+for a disk. With a crew (`stpe.pipeline.crew`), stages whose chunks can be made in any order run
+in its processes first, and what they made is found in the store.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from stpe.errors import SourceError
 from stpe.models.backends.openvino.session import core_count
 from stpe.pipeline.artifacts import ArtifactStore
 from stpe.pipeline.chunks import Chunk, Cutter, Timeline
+from stpe.pipeline.crew import Crew, Made, Share
 from stpe.pipeline.jobs import Jobs, Models, Spent
 from stpe.pipeline.keys import Keyring
 from stpe.pipeline.plan import Node, Plan
 from stpe.pipeline.pool import Pool
 from stpe.pipeline.progress import Progress
 from stpe.pipeline.reader import Reader
+from stpe.pipeline.rounds import rounds
 from stpe.pipeline.tables import concat
 from stpe.pipeline.threads import one_thread_each
 from stpe.stages.stage import ANALYSIS, Span
@@ -57,6 +60,7 @@ def execute(
     models: Models,
     progress: Progress | None = None,
     workers: int | None = None,
+    crew: Crew | None = None,
 ) -> Execution:
     """Run what is not in the store yet.
 
@@ -68,11 +72,37 @@ def execute(
     one_thread_each()
     with Pool(workers or core_count()) as pool:
         run = _Run(plan, source, store, models, progress or Progress(), pool)
-        for phase in range(1 + max((node.phase for node in plan.nodes), default=0)):
-            run.chunks([n for n in plan.nodes if n.phase == phase and n.stage.scope == "chunk"])
-            run.video([n for n in plan.nodes if n.phase == phase and n.stage.scope == "video"])
+        if crew is not None:
+            for turn in rounds(plan.nodes):
+                run.share(turn.parallel, crew)
+                run.chunks([*turn.parallel, *turn.ordered])
+                run.video(turn.video)
+        else:
+            for phase in range(1 + max((node.phase for node in plan.nodes), default=0)):
+                run.chunks([n for n in plan.nodes if n.phase == phase and n.stage.scope == "chunk"])
+                run.video([n for n in plan.nodes if n.phase == phase and n.stage.scope == "video"])
     assert run.timeline is not None
     return Execution(run.timeline, run.ring.keys, run.jobs.spent, run.reader)
+
+
+def execute_share(
+    share: Share, source: Source, models: Models, progress: Progress, workers: int
+) -> Made:
+    """A crew member's part: some stages on every `parts`-th chunk, as artifacts in the store.
+
+    Raises:
+        StpeError: as `execute`.
+    """
+    one_thread_each()
+    store = ArtifactStore(share.artifacts)
+    with Pool(workers) as pool:
+        run = _Run(share.plan, source, store, models, progress, pool)
+        run.part = share.part, share.parts
+        if run.timeline is not None:
+            run.name_all()
+        run.chunks([node for node in share.plan.nodes if node.name in share.stages])
+    spent = {name: run.jobs.spent[name] for name in share.stages}
+    return Made(frozenset(run.jobs.written), spent)
 
 
 class _Run:
@@ -88,6 +118,9 @@ class _Run:
         pool: Pool,
     ) -> None:
         info = source.info
+        self.part = 0, 1  # this run's share of the chunks: every `parts`-th from the first
+        self.elsewhere: set[str] = set()  # keys of what the crew made in this run
+        self.plan = plan
         self.source = source
         self.sampling = plan.sampling
         self.store = store
@@ -100,6 +133,31 @@ class _Run:
         self.reader = Reader(plan, store, self.ring.keys, facts, self.timeline)
         self.jobs = Jobs(plan, info, self.ring, store, self.reader, models, progress, pool)
 
+    def share(self, nodes: Sequence[Node], crew: Crew) -> None:
+        """Have the crew run stages whose chunks can be made in any order."""
+        spans = () if self.timeline is None else self.timeline.spans
+        there = self.timeline is not None and not any(self._lacking(nodes, s) for s in spans)
+        if there or not nodes:
+            return
+        names = tuple(node.name for node in nodes)
+        for made in crew.run(self.plan, self.source, self.store.root, names, self.progress):
+            self.elsewhere |= made.keys
+            for name, spent in made.spent.items():
+                self.jobs.spent[name].add(spent)
+        if self.timeline is None:
+            self.timeline = self._known_timeline()
+            if self.timeline is not None:
+                self._measured(self.timeline)
+
+    def name_all(self) -> None:
+        """Work out every key, for stages that read what others made before."""
+        assert self.timeline is not None
+        spans = self.timeline.spans
+        for node in self.plan.nodes:
+            whole = node.stage.scope == "video"
+            for span in [self._whole()] if whole else spans:
+                self.ring.add(node, span, len(spans))
+
     def chunks(self, nodes: Sequence[Node]) -> None:
         """One pass of chunk stages, decoding only where pixels are needed."""
         if self.timeline is None:
@@ -107,7 +165,7 @@ class _Run:
             return
         missing: dict[int, list[Node]] = {}
         for span in self.timeline.spans:
-            found = self._missing(nodes, span)
+            found = self._missing(nodes, span) if self._mine(span) else []
             if found:
                 missing[span.index] = found
         if any(node.grid is not None for found in missing.values() for node in found):
@@ -120,9 +178,7 @@ class _Run:
 
     def video(self, nodes: Sequence[Node]) -> None:
         """Stages of the whole video."""
-        assert self.timeline is not None
-        spans = self.timeline.spans
-        span = Span(0, spans[0].start_pts, spans[-1].end_pts, last=True)
+        span = self._whole()
         missing = self._missing(nodes, span)
         if missing:
             self.jobs.release(missing, span, None)
@@ -139,7 +195,7 @@ class _Run:
 
         def take(chunk: Chunk) -> None:
             done.append(Chunk(chunk.span, chunk.rows))
-            found = self._missing(nodes, chunk.span)
+            found = self._missing(nodes, chunk.span) if self._mine(chunk.span) else []
             if found:
                 self._release(found, chunk)
 
@@ -154,8 +210,7 @@ class _Run:
         frames = concat([chunk.rows for chunk in done])
         facts = _facts(self.source, sampler.measured)
         self.timeline = Timeline.of(frames, [chunk.span for chunk in done], facts)
-        self.reader.timeline, self.reader.facts = self.timeline, facts
-        self.progress.measured(facts["duration_s"])
+        self._measured(self.timeline)
         self._drain()
         self.store.write(self.ring.timeline, self.timeline.artifact())
 
@@ -185,22 +240,40 @@ class _Run:
         self.pool.wait(lambda: self.jobs.places == 0)
 
     def _missing(self, nodes: Sequence[Node], span: Span) -> list[Node]:
-        """Those of `nodes` whose artifact is not in the store; the others are noted as reused."""
-        chunks = None if self.timeline is None else len(self.timeline.spans)
-        missing = []
+        """Those of `nodes` whose artifact is not in the store; the others are noted as reused,
+        unless the crew made them in this run."""
+        missing = self._lacking(nodes, span)
         for node in nodes:
-            if self.store.has(self.ring.add(node, span, chunks)):
+            key = self.ring.keys[node.name, None if node.stage.scope == "video" else span.index]
+            if node not in missing and key not in self.elsewhere:
                 self.jobs.spent[node.name].reused += 1
                 self.progress.advance(node.name, span.end_pts - span.start_pts, reused=True)
-            else:
-                missing.append(node)
         return missing
+
+    def _lacking(self, nodes: Sequence[Node], span: Span) -> list[Node]:
+        chunks = None if self.timeline is None else len(self.timeline.spans)
+        return [n for n in nodes if not self.store.has(self.ring.add(n, span, chunks))]
+
+    def _mine(self, span: Span) -> bool:
+        part, parts = self.part
+        return span.index % parts == part
+
+    def _whole(self) -> Span:
+        """The whole video's place."""
+        assert self.timeline is not None
+        spans = self.timeline.spans
+        return Span(0, spans[0].start_pts, spans[-1].end_pts, last=True)
+
+    def _measured(self, timeline: Timeline) -> None:
+        self.reader.timeline, self.reader.facts = timeline, timeline.facts
+        self.progress.measured(timeline.facts["duration_s"])
 
     def _known_timeline(self) -> Timeline | None:
         key = self.ring.timeline
         if not self.store.has(key):
             return None
-        return Timeline.load(self.store, key, self.source.info.uri)
+        info = self.source.info
+        return Timeline.load(self.store, key, {"uri": info.uri, "kind": info.kind})
 
 
 def _decoded(nodes: Sequence[Node]) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:

@@ -39,6 +39,12 @@ class Spent:
     made: int = 0
     reused: int = 0
 
+    def add(self, other: Spent) -> None:
+        """What a crew member spent counts too; what it found was found by others of this run."""
+        self.seconds += other.seconds
+        self.windows += other.windows
+        self.made += other.made
+
 
 @dataclass
 class _Place:
@@ -77,6 +83,7 @@ class Jobs:
     Attributes:
         places: chunks (or whole videos) in flight: released and not yet on disk.
         spent: by stage name.
+        written: keys of the artifacts put on disk.
     """
 
     def __init__(
@@ -91,6 +98,7 @@ class Jobs:
         pool: Pool,
     ) -> None:
         self.places = 0
+        self.written: set[str] = set()
         self.spent = {node.name: Spent() for node in plan.nodes}
         self._plan = plan
         self._info = info
@@ -244,6 +252,7 @@ class Jobs:
     def _write(self, place: _Place, key: str, artifact: Artifact) -> None:
         self._store.write(key, artifact)
         with self._pool.changed:
+            self.written.add(key)
             place.unwritten -= 1
             if place.unwritten == 0:
                 for name in place.names:

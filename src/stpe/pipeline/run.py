@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from stpe.dataset.writer import DatasetWriter
 from stpe.pipeline.artifacts import ArtifactStore, content_key
+from stpe.pipeline.crew import Crew
 from stpe.pipeline.estimate import shares
 from stpe.pipeline.executor import Execution, execute
 from stpe.pipeline.jobs import Models
@@ -52,8 +53,9 @@ def process_source(
     progress: Progress,
     workers: int | None = None,
     limits: Limits | None = None,
+    crew: Crew | None = None,
 ) -> VideoReport:
-    """Process a source and seal it, or find that it is sealed.
+    """Process a source and seal it, or find that it is sealed. A crew shares the chunks.
 
     Raises:
         StpeError: whatever is wrong with the source, a stage or the disk. The dataset then has
@@ -69,7 +71,7 @@ def process_source(
             return VideoReport(uri, identity, "unchanged", seconds=time.perf_counter() - begun)
         progress.source(info, shares(plan, info))
         store = ArtifactStore(writer.path / "artifacts")
-        done = execute(plan, source, store, models, progress, workers)
+        done = execute(plan, source, store, models, progress, workers, crew)
         writer.add_media(info.sha256, source.media)
         counts: dict[str, int] = {}
         tables = {
