@@ -179,6 +179,13 @@ SIGNALS: tuple[Signal, ...] = (
         _ABSENT,
     ),
     _s(
+        "frames.caption_facts",
+        pa.string(),
+        "JSON",
+        "What the clauses state, without words: kind, subject, value, unit, row, clause",
+        _ABSENT,
+    ),
+    _s(
         "frames.state", pa.string(), "JSON", "Game state matched to this frame", "no log, unaligned"
     ),
     _s(
@@ -187,6 +194,13 @@ SIGNALS: tuple[Signal, ...] = (
         "",
         "How state was matched: clock, frame, estimated, unaligned",
         "no log was given",
+    ),
+    _s(
+        "frames.state_changes",
+        pa.string(),
+        "JSON",
+        "What changed in the state log since the previous row: pts, text, and the numbers",
+        "no log, unaligned",
     ),
     # motion (rows are intervals of the motion grid) ---------------------------------------
     _s("motion.frame_index", pa.int64(), "", "Later frame of the interval", key=True),

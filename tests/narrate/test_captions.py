@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 
 from stpe.narrate.state import read_state
+from stpe.narrate.words import sentence
 from stpe.signals import schema
 from stpe.stages.captions import Captions
 from stpe.stages.events import Events
@@ -62,31 +63,51 @@ def roblox(shared_data):
     )
 
 
-def test_the_roblox_walk_is_a_run_and_no_dance(roblox):
+def test_the_roblox_walk_is_a_walk_and_no_dance(roblox):
     rows = roblox["frames"].to_pylist()
     given = 'Context given by the user, not measured: "the player tests a new animation".'
-    assert levels(rows[0]) == [
-        "The character is running at 16 studs/s; a humanoid and a chest are in view.",
-        "According to the game state, the character is running at 16 studs/s on the Baseplate "
-        "while D and S are held. A humanoid in the centre and a chest in the centre are in view. "
-        + given,
-        "According to the game state, the character is running at 16 studs/s on the Baseplate "
-        "while D and S are held. A humanoid and a chest are in view. The humanoid in the centre "
-        "fills 11 % of the frame. The chest in the centre fills 1 % of the frame. The chest in "
-        "the centre is inside the outline of the humanoid in the centre. " + given,
+    walks = "the character is running at 16 studs/s (walking pace)"
+    assert levels(rows[1]) == [
+        f"{sentence(walks)[:-1]}; a humanoid and probably a chest are in view.",
+        f"According to the game state, {walks} on the Baseplate while D and S are held. "
+        "A humanoid in the centre and probably a chest in the centre are in view. "
+        f"{given}",
+        f"According to the game state, {walks} on the Baseplate while D and S are held. "
+        "A humanoid and probably a chest are in view. The humanoid in the centre fills 12 % of "
+        "the frame. The chest in the centre (probably a chest) fills 1 % of the frame. The chest "
+        "in the centre is inside the outline of the humanoid in the centre. In the 0.1 s since the "
+        "previous frame the character moved 1.6 studs. No event was detected since the previous "
+        f"frame, 0.1 s earlier. {given}",
     ]
     assert levels(rows[11])[:2] == [
         "The character is idle; a humanoid is in view.",
         "According to the game state, the character is idle on the Baseplate while no input is "
         "held. A humanoid in the centre is in view. Since the previous frame, 0.1 s earlier: "
-        "inputs D and S are released; the character goes from running to idle "
-        "(16 to 0 studs/s). " + given,
+        "released D and S while running; speed fell from 16 to 0 studs/s; the character went "
+        f"from running to idle. {given}",
     ]
+    moved = "the previous frame the character moved 0.596 studs and turned 6° left"
+    assert moved in rows[11]["caption_detailed"]
     summary = roblox["videos"]["summary"][0].as_py()
-    assert "The character is running, then idle." in summary
+    assert "The character is running at 16 studs/s (walking pace), then idle." in summary
     told = " ".join([summary, *(text for row in rows for text in levels(row))])
     assert "danc" not in told.lower()
     assert "crown" not in told.lower()
+
+
+def test_claims_stand_beside_the_words(roblox):
+    rows = roblox["frames"].to_pylist()
+    claims = {(c["kind"], c["subject"]): c for c in json.loads(rows[11]["caption_facts"])}
+    assert claims["speed_change", "speed"]["value"] == pytest.approx(-16, abs=0.001)
+    assert claims["speed_change", "speed"]["unit"] == "studs/s"
+    assert claims["activity", "the character"]["value"] == "Idle"
+    assert claims["activity_change", "the character"]["value"] == "Idle"
+    assert claims["input", "D"]["value"] == "released"
+    assert claims["count", "humanoid"]["value"] == 1
+    assert claims["displacement", "the character"]["unit"] == "studs"
+    assert 5 < claims["turn", "the character"]["value"] < 7
+    evidence = json.loads(rows[11]["caption_evidence"])
+    assert all(c["clause"] in evidence for c in claims.values())
 
 
 def street():

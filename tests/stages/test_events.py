@@ -220,14 +220,23 @@ def test_state_transitions_of_the_real_roblox_log(shared_data):
         ]
     )
     assert [(r["kind"], r["frame_index"], r["description"]) for r in rows] == [
-        ("state_transition", 11, "Inputs D and S are released."),
         (
             "state_transition",
             11,
-            "The character goes from running to idle (16 to 0 studs/s).",
+            "Released D and S while running; speed fell from 16 to 0 studs/s; "
+            "the character went from running to idle.",
         ),
     ]
-    assert json.loads(rows[1]["evidence"])["to"] == "Idle"
+    assert json.loads(rows[0]["evidence"]) == {
+        "key": "humanoid_state",
+        "from": "Running",
+        "to": "Idle",
+        "pressed": [],
+        "released": ["D", "S"],
+        "speed_from": 16,
+        "speed_to": 0.0,
+        "unit": "studs/s",
+    }
 
 
 def test_health_and_unaligned_frames():
@@ -239,5 +248,5 @@ def test_health_and_unaligned_frames():
             alignment=["frame", "estimated", "unaligned", "frame"],
         )
     )
-    assert [r["description"] for r in rows] == ["Health drops from 100 to 85."]
+    assert [r["description"] for r in rows] == ["Health fell from 100 to 85."]
     assert rows[0]["confidence"] == pytest.approx(0.7)

@@ -63,9 +63,10 @@ class FrameFacts:
         camera, camera_confidence, camera_rotation_deg: motion since the previous frame.
         relations: rows of `relations`. events: rows of `events` first seen in this frame; None
             where no stage looked for events.
-        clip: row of `clips` around this time. state, alignment: the game's record.
+        clip: row of `clips` around this time. state, alignment: the game's record; `before`: that
+            of the previous frame, None where that is of another episode or unknown.
         shot: row of `shots` that this frame is in. since_s: seconds since the previous frame of
-            the same shot; None for the shot's first.
+            the same shot; None for the shot's first. step_s: since the previous frame of any.
         context: what the user said of the video.
     """
 
@@ -84,6 +85,8 @@ class FrameFacts:
     shot: Mapping[str, Any] | None = None
     since_s: float | None = None
     context: str = ""
+    before: GameState | None = None
+    step_s: float | None = None
 
     @property
     def row(self) -> Row:
@@ -100,8 +103,27 @@ class FrameFacts:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """One checkable statement of a clause, without words. See `stpe.narrate.claims`.
+
+    Attributes:
+        kind: one of `stpe.narrate.claims.KINDS`.
+        subject: whom it is about: a label, a name, a key.
+        value, unit: what is stated of it.
+        row: key of the row it was read from, where it is one row's.
+    """
+
+    kind: str
+    subject: str
+    value: str | float
+    unit: str = ""
+    row: Row | None = None
+
+
+@dataclass(frozen=True)
 class Clause:
-    """A statement without capital letter and full stop, and the rows it rests on."""
+    """A statement without capital letter and full stop, its rows, and what it claims."""
 
     text: str
     rows: Sequence[Row] = field(default_factory=tuple)
+    claims: Sequence[Claim] = ()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stpe.narrate import phrases, setting
+from stpe.narrate.claims import told
 from stpe.narrate.facts import Clause, FrameFacts, Thing
 from stpe.narrate.words import sentence, several
 
@@ -16,12 +17,14 @@ _RELATIONS = 4
 
 @dataclass(frozen=True)
 class Captions:
-    """Three granularities; `evidence` is JSON: clause text to the keys of its rows."""
+    """Three granularities; `evidence` is JSON: clause text to the keys of its rows; `claims` is
+    JSON: what the clauses state, each claim with its clause (see `stpe.narrate.claims`)."""
 
     brief: str
     normal: str
     detailed: str
     evidence: str
+    claims: str
 
 
 def narrate_frame(facts: FrameFacts) -> Captions:
@@ -44,13 +47,15 @@ def narrate_frame(facts: FrameFacts) -> Captions:
         setting.state(facts, 2),
         _each_thing(facts),
         phrases.relations(facts, _RELATIONS, among=_IN_FULL),
-        [setting.camera(facts, detailed=True), setting.since(facts, 8, even_nothing=True)],
+        [setting.camera(facts, detailed=True), setting.moved(facts)],
+        [setting.since(facts, 8, even_nothing=True)],
         [setting.clip_class(facts, setting.LEAST_CLASS), setting.context(facts)],
     )
     levels = (brief, normal, detailed)
     evidence = {c.text: list(c.rows) for level in levels for group in level for c in group}
     shown = json.dumps(evidence, sort_keys=True, ensure_ascii=False)
-    return Captions(_text(brief), _text(normal), _text(detailed), shown)
+    claims = told(c for level in levels for group in level for c in group)
+    return Captions(_text(brief), _text(normal), _text(detailed), shown, claims)
 
 
 def _brief(facts: FrameFacts) -> Iterable[Clause | None]:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from stpe.narrate.facts import UNNAMED, Clause, FrameFacts, Thing
+from stpe.narrate.claims import motion_claims
+from stpe.narrate.facts import UNNAMED, Claim, Clause, FrameFacts, Thing
 from stpe.narrate.words import (
     article,
     count_word,
@@ -50,23 +51,25 @@ def who(facts: FrameFacts, places: bool) -> Clause | None:
         (t for t in facts.things if not t.named), key=lambda t: (-t.share, t.object_id)
     )
     if not facts.things:
-        return Clause("no object was found", [facts.row])
-    parts, told = [], list(named)
+        return Clause("no object was found", [facts.row], [Claim("count", "any", 0)])
+    parts, told, claims = [], list(named), list[Claim]()
     groups = _groups(named)
     for group in groups[:4]:
         phrase = several(len(group), group[0].label)
         if places and len(group) <= 3:
             phrase += " " + _places(group, facts.size)
         parts.append(hedged(phrase, max(t.confidence for t in group)))
+        claims.append(Claim("count", group[0].label, len(group)))
     if len(groups) > 4:
         rest = sum(len(group) for group in groups[4:])
         parts.append("another thing" if rest == 1 else f"{count_word(rest)} other things")
     if unnamed and (places or not named):
         told += unnamed
         parts.append(_unnamed(unnamed, facts.size, bool(named)))
+        claims.append(Claim("count", "any", len(facts.things)))
     singular = len(parts) == 1 and len(told) == 1
     rows = [facts.object_row(t) for t in told]
-    return Clause(f"{listed(parts)} {'is' if singular else 'are'} in view", rows)
+    return Clause(f"{listed(parts)} {'is' if singular else 'are'} in view", rows, claims)
 
 
 def _places(group: Sequence[Thing], size: tuple[int, int]) -> str:
@@ -111,7 +114,9 @@ def movers_briefly(facts: FrameFacts) -> Clause | None:
             phrase = f"{count_word(len(group))} {plural(label)} move{way}"
         parts.append(hedged(phrase, max(t.motion_confidence or 0.0 for t in group)))
         told += group
-    return Clause(listed(parts), [facts.object_row(t) for t in told]) if parts else None
+    if not parts:
+        return None
+    return Clause(listed(parts), [facts.object_row(t) for t in told], _claims(told, facts))
 
 
 def movers(facts: FrameFacts, most: int = 3) -> Clause | None:
@@ -123,12 +128,19 @@ def movers(facts: FrameFacts, most: int = 3) -> Clause | None:
         if len(moving) > most:
             rest = len(moving) - most
             parts.append(f"{count_word(rest)} more {'moves' if rest == 1 else 'move'}")
-        return Clause(listed(parts), [facts.object_row(t) for t in moving])
+        rows = [facts.object_row(t) for t in moving]
+        return Clause(listed(parts), rows, _claims(moving[:most], facts))
     known = [t for t in things if t.motion == "static"]
     if known and len(known) == len(things):
         rows = [facts.object_row(t) for t in known]
-        return Clause("nothing in view was seen to move by itself", rows)
+        text = "nothing in view was seen to move by itself"
+        return Clause(text, rows, _claims(known, facts))
     return None
+
+
+def _claims(things: Sequence[Thing], facts: FrameFacts) -> list[Claim]:
+    told = (motion_claims(t, name(t, facts), facts.object_row(t)) for t in things)
+    return [claim for claims in told for claim in claims]
 
 
 def _motion(thing: Thing, spread: bool = False) -> str:
@@ -153,7 +165,7 @@ def portrait(thing: Thing, facts: FrameFacts) -> Clause:
         text += f", and {_motion(thing, spread=True)}"
     elif thing.motion == "static":
         text += f", and {hedged('stays still', thing.motion_confidence)}"
-    return Clause(text, [facts.object_row(thing)])
+    return Clause(text, [facts.object_row(thing)], _claims([thing], facts))
 
 
 def crowd(things: Sequence[Thing], facts: FrameFacts) -> Clause:
@@ -205,5 +217,7 @@ def relations(facts: FrameFacts, most: int, among: int) -> list[Clause]:
         text = f"{name(subject, facts)} {hedged(_RELATIONS[row['relation']], row['confidence'])} "
         keys = ("frame_index", "subject_object_id", "object_object_id", "relation")
         rows = [{"table": "relations", **{k: row[k] for k in keys}}]
-        found.append(Clause(text + name(object_, facts), rows))
+        what = f"{row['relation']} {name(object_, facts)}"
+        claims = [Claim("relation", name(subject, facts), what, "", rows[0])]
+        found.append(Clause(text + name(object_, facts), rows, claims))
     return found

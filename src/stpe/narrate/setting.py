@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from stpe.narrate.facts import Clause, FrameFacts
-from stpe.narrate.state import STILL
-from stpe.narrate.words import camera_does, count_word, hedged, listed, lower_first, moves, number
+import math
+
+from stpe.narrate.claims import event_claims
+from stpe.narrate.facts import Claim, Clause, FrameFacts
+from stpe.narrate.state import GameState
+from stpe.narrate.words import (
+    amount,
+    camera_does,
+    count_word,
+    hedged,
+    listed,
+    lower_first,
+    moves,
+    number,
+)
 
 SURE_CLASS = 0.5
 LEAST_CLASS = 0.2
+_LEAST_TURN = 0.5  # degrees: less is not told as a turn
 _SURE_TURN = 0.6  # trust in the camera from which its angle is told
 #: Most telling first.
 _EVENTS = (
@@ -28,13 +41,15 @@ def camera(facts: FrameFacts, detailed: bool = False) -> Clause | None:
     if facts.camera is None or moves(facts.camera) is None:
         return None
     text = f"the camera {hedged(camera_does(facts.camera), facts.camera_confidence)}"
+    claims = [Claim("camera_motion", "camera", facts.camera, "", facts.row)]
     rotation = facts.camera_rotation_deg
     trust = facts.camera_confidence
     if detailed and rotation is not None and (trust is None or trust >= _SURE_TURN):
         angle = sum(x * x for x in rotation) ** 0.5
         if angle >= 0.1:
             text += f", turning about {number(angle, 2)}° since the previous frame"
-    return Clause(text, [facts.row])
+            claims.append(Claim("camera_rotation", "camera", round(angle, 3), "deg", facts.row))
+    return Clause(text, [facts.row], claims)
 
 
 def state(facts: FrameFacts, level: int) -> list[Clause]:
@@ -43,15 +58,18 @@ def state(facts: FrameFacts, level: int) -> list[Clause]:
     if game is None:
         return []
     source = "the game state" + (" (matched by estimate)" if facts.alignment == "estimated" else "")
-    text = ""
+    text, claims = "", list[Claim]()
     if game.activity is not None:
-        text = f"{game.who} is {game.activity}"
-        if game.speed is not None and game.speed >= STILL:
-            text += f" at {number(game.speed)} {game.speed_unit}"
+        text = f"{game.who} is {doing(game)}"
+        word = game.activity_raw or game.activity
+        claims.append(Claim("activity", game.who, word, "", facts.row))
+        if game.speed is not None:
+            speed = round(game.speed, 4)
+            claims.append(Claim("speed", game.who, speed, game.speed_unit, facts.row))
         if level and game.ground:
             text += f" on the {game.ground}"
         if level and game.airborne is not None:
-            text += f", {number(game.airborne)} {game.length_unit} above the ground"
+            text += f", {amount(game.airborne, game.length_unit)} above the ground"
     held = game.inputs
     if level and held is not None:
         keys = (
@@ -59,18 +77,54 @@ def state(facts: FrameFacts, level: int) -> list[Clause]:
             if held
             else "no input is held"
         )
+        claims += [Claim("input", key, "held", "", facts.row) for key in held]
         text = f"{text} while {keys}" if text else keys
     found = []
     if text:
         shown = text if level == 0 else f"according to {source}, {text}"
-        found.append(Clause(shown, [facts.row]))
+        found.append(Clause(shown, [facts.row], claims))
     if level == 2 and game.counters:
         values = listed([f"{k} is {number(v, 4)}" for k, v in game.counters.items()])
-        found.append(Clause(f"in {source}, {values}", [facts.row]))
+        stated = [Claim("counter", k, v, "", facts.row) for k, v in game.counters.items()]
+        found.append(Clause(f"in {source}, {values}", [facts.row], stated))
     if level == 2 and game.words:
         plain = [f"{k.replace('_', ' ')} is {v}" for k, v in list(game.words.items())[:5]]
         found.append(Clause(f"{source} also says that {listed(plain)}", [facts.row]))
     return found
+
+
+def doing(game: GameState) -> str:
+    """What the figure does, and how fast: `running at 16 studs/s (walking pace)`."""
+    text = str(game.activity)
+    if game.speed is not None and game.speed >= game.still:
+        text += f" at {amount(game.speed, game.speed_unit)}"
+    return f"{text} ({game.gait})" if game.gait else text
+
+
+def moved(facts: FrameFacts) -> Clause | None:
+    """How far the log's figure came, and how far it turned, since the previous frame."""
+    game, before = facts.state, facts.before
+    if game is None or before is None or facts.step_s is None:
+        return None
+    parts, claims = [], []
+    a, b = before.position, game.position
+    if a is not None and b is not None and len(a) == len(b):
+        far = math.dist(a, b)
+        if far >= game.still * facts.step_s:
+            parts.append(f"moved {amount(far, game.length_unit)}")
+        claims.append(
+            Claim("displacement", game.who, round(far, 4), game.length_unit, facts.row)
+        )  # fmt: skip
+    if before.heading_deg is not None and game.heading_deg is not None:
+        turn = (game.heading_deg - before.heading_deg + 180) % 360 - 180
+        if abs(turn) >= _LEAST_TURN:
+            parts.append(f"turned {number(abs(turn))}° {'left' if turn > 0 else 'right'}")
+        claims.append(Claim("turn", game.who, round(turn, 3), "deg", facts.row))
+    if not claims:
+        return None
+    did = " and ".join(parts) or "stayed where it was"
+    when = f"in the {number(facts.step_s, 2)} s since the previous frame"
+    return Clause(f"{when} {game.who} {did}", [facts.row], claims)
 
 
 def since(facts: FrameFacts, most: int, even_nothing: bool) -> Clause | None:
@@ -81,7 +135,9 @@ def since(facts: FrameFacts, most: int, even_nothing: bool) -> Clause | None:
     if begins and facts.shot is not None and facts.shot["transition"] in ("cut", "gradual"):
         how = "a cut" if facts.shot["transition"] == "cut" else "a gradual transition"
         rows = [{"table": "shots", "shot_id": facts.shot["shot_id"]}]
-        return Clause(f"a new shot begins here with {how}", rows)
+        kind = "cut" if facts.shot["transition"] == "cut" else "gradual_transition"
+        claims = [Claim("event", "picture", kind, "", rows[0])]
+        return Clause(f"a new shot begins here with {how}", rows, claims)
     if facts.since_s is None:
         return None
     ranked = sorted(
@@ -93,14 +149,14 @@ def since(facts: FrameFacts, most: int, even_nothing: bool) -> Clause | None:
         return None
     if not ranked:
         return Clause(f"no event was detected {when}", [facts.row])
-    texts = [
-        hedged(lower_first(e["description"].rstrip(".")), e["confidence"]) for e in ranked[:most]
-    ]
+    told = sorted(ranked[:most], key=lambda e: e["event_id"])
+    texts = [hedged(lower_first(e["description"].rstrip(".")), e["confidence"]) for e in told]
     if len(ranked) > most:
         rest = len(ranked) - most
         texts.append("another event" if rest == 1 else f"{count_word(rest)} other events")
     rows = [{"table": "events", "event_id": e["event_id"]} for e in ranked]
-    return Clause(f"{when}: {'; '.join(texts)}", rows)
+    claims = [claim for e in told for claim in event_claims(e, facts)]
+    return Clause(f"{when}: {'; '.join(texts)}", rows, claims)
 
 
 def clip_class(facts: FrameFacts, least: float) -> Clause | None:
@@ -112,7 +168,8 @@ def clip_class(facts: FrameFacts, least: float) -> Clause | None:
         return None
     how = "looks like" if best["confidence"] >= SURE_CLASS else "looks a little like"
     text = f"the action {how} {best['label']} (p = {number(best['confidence'], 2)})"
-    return Clause(text, [{"table": "clips", "clip_id": facts.clip["clip_id"]}])
+    row = {"table": "clips", "clip_id": facts.clip["clip_id"]}
+    return Clause(text, [row], [Claim("action", "clip", best["label"], "", row)])
 
 
 def context(facts: FrameFacts) -> Clause | None:

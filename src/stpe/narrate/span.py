@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,9 @@ from typing import Any
 
 from stpe.narrate.facts import UNNAMED, FrameFacts
 from stpe.narrate.setting import LEAST_CLASS, SURE_CLASS
+from stpe.narrate.state import GameState
 from stpe.narrate.words import (
+    amount,
     article,
     camera_does,
     count_word,
@@ -42,6 +45,28 @@ _CAMERA_LEAST_SHARE = 0.15
 
 
 @dataclass
+class Activity:
+    """What the state log's figure does for a while, and its slowest and fastest speed."""
+
+    who: str
+    does: str
+    unit: str
+    gait: str
+    seconds: float = 0.0
+    speeds: tuple[float, float] = (math.inf, 0.0)
+
+    @property
+    def text(self) -> str:
+        """`running at 16 studs/s (walking pace)`."""
+        if self.speeds[1] == 0.0:
+            return self.does
+        slow, fast = (number(speed, 2) for speed in self.speeds)
+        at = amount(self.speeds[1], self.unit, 2)
+        text = f"{self.does} at {at if slow == fast else f'{slow} to {at}'}"
+        return f"{text} ({self.gait})" if self.gait else text
+
+
+@dataclass
 class Span:
     """What is remembered of a stretch of frames; `add` each frame, in order.
 
@@ -50,7 +75,7 @@ class Span:
         peak: label to the most instances in one frame, and the best confidence.
         seen: label to the number of frames it was seen in.
         movers: label to identities that moved.
-        camera_s: camera word to seconds. activities: (who, what it does, seconds) in order.
+        camera_s: camera word to seconds. activities: what the log's figure does, in order.
         classes: clip number to its best class. events: rows, in order.
     """
 
@@ -61,7 +86,7 @@ class Span:
     seen: Counter[str] = field(default_factory=Counter)
     movers: dict[str, set[int]] = field(default_factory=dict)
     camera_s: dict[str, float] = field(default_factory=dict)
-    activities: list[tuple[str, str, float]] = field(default_factory=list)
+    activities: list[Activity] = field(default_factory=list)
     classes: dict[int, tuple[str, float]] = field(default_factory=dict)
     events: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -82,14 +107,20 @@ class Span:
         if facts.camera is not None and moves(facts.camera) is not None:
             self.camera_s[facts.camera] = self.camera_s.get(facts.camera, 0.0) + self.seconds_each
         if facts.state is not None and facts.state.activity is not None:
-            who, does, spent = facts.state.who, facts.state.activity, self.seconds_each
-            if self.activities and self.activities[-1][:2] == (who, does):
-                spent += self.activities.pop()[2]
-            self.activities.append((who, does, spent))
+            self._does(facts.state)
         if facts.clip is not None and facts.clip.get("classes"):
             best_class = facts.clip["classes"][0]
             self.classes[facts.clip["clip_id"]] = (best_class["label"], best_class["confidence"])
         self.events += facts.events or ()
+
+    def _does(self, state: GameState) -> None:
+        last = self.activities[-1] if self.activities else None
+        if last is None or (last.who, last.does) != (state.who, state.activity):
+            last = Activity(state.who, str(state.activity), state.speed_unit, state.gait)
+            self.activities.append(last)
+        last.seconds += self.seconds_each
+        if state.speed is not None and state.speed >= state.still:
+            last.speeds = (min(last.speeds[0], state.speed), max(last.speeds[1], state.speed))
 
 
 def who(span: Span) -> str | None:
@@ -136,13 +167,12 @@ def activity(span: Span) -> str | None:
     """What the state log says the figure does, in order."""
     if not span.activities:
         return None
-    who_ = span.activities[0][0]
-    steps = [does for _, does, _ in span.activities]
-    if len(steps) <= 3:
-        return f"{who_} is {', then '.join(steps)}"
+    who_ = span.activities[0].who
+    if len(span.activities) <= 3:
+        return f"{who_} is {', then '.join(a.text for a in span.activities)}"
     spent: dict[str, float] = {}
-    for _, does, s in span.activities:
-        spent[does] = spent.get(does, 0.0) + s
+    for does in span.activities:
+        spent[does.does] = spent.get(does.does, 0.0) + does.seconds
     ranked = sorted(spent.items(), key=lambda item: (-item[1], item[0]))[:4]
     return f"{who_} is by turns {listed([f'{does} (about {seconds(s)})' for does, s in ranked])}"
 

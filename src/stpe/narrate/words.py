@@ -122,6 +122,15 @@ def number(value: float, digits: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def amount(value: float, unit: str, digits: int = 3) -> str:
+    """A number with its unit, if it has one.
+
+    >>> amount(16.0, "studs/s"), amount(3.0, "")
+    ('16 studs/s', '3')
+    """
+    return f"{number(value, digits)} {unit}".rstrip()
+
+
 def seconds(value: float) -> str:
     """
     >>> seconds(4.5), seconds(65.0), seconds(0.1)

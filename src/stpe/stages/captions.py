@@ -12,7 +12,7 @@ import pyarrow as pa
 from stpe.narrate.facts import UNNAMED, FrameFacts, Thing
 from stpe.narrate.frame import narrate_frame
 from stpe.narrate.span import Span, narrate_shot, narrate_video
-from stpe.narrate.state import read_state
+from stpe.narrate.state import GameState, read_state
 from stpe.signals import schema
 from stpe.stages.by_frame import rows_by_frame
 from stpe.stages.stage import Output, Stage, Window
@@ -20,7 +20,7 @@ from stpe.stages.stage import Output, Stage, Window
 _LONE = 0.5  # of a detector's score for a thing of one look, in a video where others are followed
 _NAMED = 0.25  # trust in a name below which it is not spoken
 _LEVELS = ("caption_brief", "caption_normal", "caption_detailed")
-_FRAME = (*_LEVELS, "caption_evidence")
+_FRAME = (*_LEVELS, "caption_evidence", "caption_facts")
 
 
 class Captions(Stage):
@@ -30,6 +30,7 @@ class Captions(Stage):
     """
 
     name = "captions"
+    version = "2"
     reads = ("frames.frame_index",)
     optional = (
         "videos.duration_s",
@@ -58,6 +59,8 @@ class Captions(Stage):
         "events.pts",
         "events.frame_index",
         "events.kind",
+        "events.track_ids",
+        "events.evidence",
         "events.description",
         "events.confidence",
         "clips.start_pts",
@@ -88,6 +91,7 @@ class Captions(Stage):
             told["caption_normal"].append(captions.normal)
             told["caption_detailed"].append(captions.detailed)
             told["caption_evidence"].append(captions.evidence)
+            told["caption_facts"].append(captions.claims)
             whole.add(facts)
             if facts.shot is not None:
                 parts[facts.shot["shot_id"]].add(facts)
@@ -125,7 +129,7 @@ def _facts(window: Window, shots: list[dict[str, Any]], context: str) -> Iterato
     clips = sorted(_rows(window, "clips"), key=lambda c: c["start_pts"])
     starts = [c["start_pts"] for c in clips]
     borders = [s["start_frame"] for s in shots]
-    before: tuple[float, int] | None = None
+    before: tuple[float, int, GameState | None] | None = None
     for frame, (row,) in rows_by_frame(window.rows["frames"]):
         number = bisect_right(borders, frame) - 1
         clip = bisect_right(starts, row["pts"]) - 1
@@ -134,7 +138,8 @@ def _facts(window: Window, shots: list[dict[str, Any]], context: str) -> Iterato
         if objects is not None:
             found = [_thing(o, tracks, width * height) for o in objects.get(frame)]
             things = sorted(found, key=lambda t: t.salience)
-        aligned = row.get("alignment") != "unaligned"
+        state = read_state(row.get("state")) if row.get("alignment") != "unaligned" else None
+        last = before[2] if before is not None else None
         yield FrameFacts(
             frame,
             row["pts"],
@@ -146,13 +151,15 @@ def _facts(window: Window, shots: list[dict[str, Any]], context: str) -> Iterato
             relations.get(frame) if relations is not None else (),
             events.get(frame, []) if "events" in window.rows else None,
             clips[clip] if inside else None,
-            read_state(row.get("state")) if aligned else None,
+            state,
             row.get("alignment"),
             shots[number] if number >= 0 else None,
             row["pts"] - before[0] if before is not None and before[1] == number else None,
             context,
+            last if last and state and last.episode == state.episode else None,
+            row["pts"] - before[0] if before is not None else None,
         )
-        before = (row["pts"], number)
+        before = (row["pts"], number, state)
 
 
 class _Walk:

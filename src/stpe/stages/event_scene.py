@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from stpe.narrate.state import GameState, changes, read_state
+from stpe.narrate.state import read_state
+from stpe.narrate.transitions import transitions
 from stpe.narrate.words import camera_does, moves, sentence
 from stpe.stages.event_tracks import Event
 
@@ -82,20 +84,33 @@ def camera_changes(frames: Sequence[Mapping[str, Any]]) -> list[Event]:
 
 
 def state_changes(frames: Sequence[Mapping[str, Any]]) -> list[Event]:
-    """What changed in the state log from one analysis frame to the next."""
+    """What changed in the state log: as the log tells between frames, else from one analysis frame
+    to the next."""
     found: list[Event] = []
-    before: GameState | None = None
-    for row in frames:
-        if row.get("alignment") == "unaligned":
-            before = None
+    part: list[Mapping[str, Any]] = []
+    for row in [*frames, None]:
+        if row is not None and row.get("state_changes") is not None:
+            for change in json.loads(row["state_changes"]):
+                text, pts = change.pop("text"), change.pop("pts")
+                found.append(_transition(row, pts, text, change))
+        elif row is not None and row.get("alignment") != "unaligned" and row.get("state"):
+            part.append(row)
             continue
-        now = read_state(row.get("state"))
-        if before is not None and now is not None:
-            trust = _TRUST.get(row.get("alignment") or "", 0.7)
-            for text, evidence in changes(before, now):
-                kind = "state_transition"
-                found.append(
-                    Event(kind, row["pts"], row["frame_index"], sentence(text), trust, evidence)
-                )
-        before = now
+        found += _from_frames(part)
+        part = []
     return found
+
+
+def _from_frames(rows: Sequence[Mapping[str, Any]]) -> list[Event]:
+    samples = [(row["pts"], read_state(row["state"])) for row in rows]
+    known = [(pts, state) for pts, state in samples if state is not None]
+    at = {row["pts"]: row for row in rows}
+    return [_transition(at[t.pts], t.pts, t.text, t.evidence) for t in transitions(known)]
+
+
+def _transition(
+    row: Mapping[str, Any], pts: float, text: str, evidence: Mapping[str, Any]
+) -> Event:
+    trust = _TRUST.get(row.get("alignment") or "", 0.7)
+    index = row["frame_index"]
+    return Event("state_transition", pts, index, sentence(text), trust, dict(evidence))

@@ -38,12 +38,14 @@ class Events(Stage):
     """`events` rows from tracks, the camera, shots and the state log, whichever are there."""
 
     name = "events"
+    version = "2"
     reads = ("frames.frame_index",)
     optional = (
         "frames.shot_id",
         "frames.camera_motion",
         "frames.camera_confidence",
         "frames.state",
+        "frames.state_changes",
         "frames.alignment",
         "shots.start_frame",
         "shots.start_pts",

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from stpe.narrate.state import GameState, state_of
+from stpe.narrate.transitions import transitions
 from stpe.signals import schema
 from stpe.stages.stage import Output, Stage, Window
-from stpe.state.align import align
+from stpe.state.align import Certificate, align
+from stpe.state.log import StateLog
 from stpe.state.motion import VideoMotion
+
+F64 = NDArray[np.float64]
+_GAP_S = 1.0  # nothing is concluded across a longer stretch without a row
 
 
 class StateLogStage(Stage):
@@ -26,7 +33,8 @@ class StateLogStage(Stage):
         "motion.interval_s",
         "motion.camera_rotation_deg",
     )
-    writes = ("frames.state", "frames.alignment", "videos.alignment")
+    version = "2"
+    writes = ("frames.state", "frames.alignment", "frames.state_changes", "videos.alignment")
     options = ("state",)
     needs = ("state",)
     scope = "video"
@@ -41,22 +49,57 @@ class StateLogStage(Stage):
         seen = None
         if motion is not None and "camera_rotation_deg" in motion.column_names:
             seen = VideoMotion.of(motion)
-        certificate = align(log, _times(window), seen)
-        states, how = [], []
-        for index in frames["frame_index"].to_pylist():
+        times = _times(window)
+        certificate = align(log, times, seen)
+        between = _between(log, certificate, times, frames["pts"].to_numpy())
+        states, how, changed = [], [], []
+        for n, index in enumerate(frames["frame_index"].to_pylist()):
             row = int(certificate.row_N[index]) if index < len(certificate.row_N) else -1
             found = row >= 0 and certificate.method is not None
-            states.append(json.dumps(log.rows[row].state, sort_keys=True) if found else None)
+            states.append(json.dumps(_record(log, row), sort_keys=True) if found else None)
             how.append(certificate.method if found else "unaligned")
+            changed.append(json.dumps(between.get(n, []), sort_keys=True) if found else None)
         table = frames.select(["frame_index", "pts"])
         table = table.append_column("state", pa.array(states, pa.string()))
         table = table.append_column("alignment", pa.array(how, pa.string()))
+        table = table.append_column("state_changes", pa.array(changed, pa.string()))
         stored = {"alignment": [json.dumps(certificate.document(), sort_keys=True)]}
         videos = pa.table(stored, schema=schema("videos", ("alignment",)))
         return Output({"frames": table, "videos": videos})
 
 
-def _times(window: Window) -> NDArray[np.float64]:
+def _record(log: StateLog, row: int) -> dict[str, Any]:
+    """A row's state, with the units that the log states once for all."""
+    state = log.rows[row].state
+    return {**state, "units": log.units} if log.units and "units" not in state else state
+
+
+def _between(
+    log: StateLog, certificate: Certificate, times: F64, grid: F64
+) -> dict[int, list[dict[str, Any]]]:
+    """What changed in the log, by the first analysis frame at or after it."""
+    matched = np.flatnonzero(certificate.row_N >= 0)
+    samples: list[tuple[float, GameState]] = []
+    parts = [samples]
+    last_row, last_time = -1, -np.inf
+    for frame in matched.tolist():
+        row, pts = int(certificate.row_N[frame]), float(times[frame])
+        if row != last_row:
+            if pts - last_time > _GAP_S and samples:
+                samples = []
+                parts.append(samples)
+            samples.append((pts, state_of(_record(log, row))))
+        last_row, last_time = row, pts
+    found: dict[int, list[dict[str, Any]]] = {}
+    for part in parts:
+        for change in transitions(part):
+            at = int(np.searchsorted(grid, change.pts - 1e-6))
+            told = {"pts": round(change.pts, 6), "text": change.text, **change.evidence}
+            found.setdefault(at, []).append(told)
+    return found
+
+
+def _times(window: Window) -> F64:
     """Times of all decoded frames: as they were seen, else between the sampled ones."""
     known = window.rows.get("transitions")
     if known is not None and known.num_rows:
