@@ -10,6 +10,7 @@ from stpe.dataset.masks import decode_mask
 from stpe.errors import TruthError
 from stpe.evaluate.labels.recognise import read_truth
 from stpe.evaluate.shots import Transition
+from stpe.evaluate.truth import pixel_centres
 
 
 def test_mot_frames_count_from_zero_and_ignored_rows_go(shared_data):
@@ -67,14 +68,16 @@ def test_indexed_masks_are_instances_and_gaps_in_numbers_are_kept(tmp_path):
 
 def test_flo_pair_marks_unknown_pixels(shared_data):
     truth = read_truth(shared_data / "middlebury_flow" / "RubberWhale")
-    flow, known = truth.flow(0, 1)
+    points = pixel_centres(584, 388)
+    flow, known = truth.flow(0, 1, points)
+    flow, known = flow.reshape(388, 584, 2), known.reshape(388, 584)
     expected = cv2.readOpticalFlow(
         str(shared_data / "middlebury_flow" / "RubberWhale" / "flow10.flo")
     )
     assert truth.frame_count == 2
     np.testing.assert_array_equal(known, (np.abs(expected) < 1e9).all(axis=-1))
     np.testing.assert_array_equal(flow[known], expected[known])
-    assert truth.flow(0, 2) is None
+    assert truth.flow(0, 2, points) is None
 
 
 def test_depth_with_poses_counts_its_first_file_as_frame_zero(shared_data):

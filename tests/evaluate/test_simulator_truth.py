@@ -10,9 +10,15 @@ from stpe.dataset.masks import decode_mask
 from stpe.errors import TruthError
 from stpe.evaluate.labels.recognise import read_truth
 from stpe.evaluate.rigid_flow import rigid_flow
+from stpe.evaluate.truth import pixel_centres
 from stpe.geometry.intrinsics import Intrinsics
 from stpe.video.opening import open_source
 from stpe.video.picture import Scaler
+
+
+def _dense_flow(truth, first, second):
+    flow, known = truth.flow(first, second, pixel_centres(320, 240))
+    return flow.reshape(240, 320, 2), known.reshape(240, 320)
 
 
 def test_episode_has_every_part(episode):
@@ -50,7 +56,7 @@ def test_flow_of_the_still_world_explains_the_picture(episode):
         frames = [scaler(f.picture, f.orientation).astype(np.float32) for f in source]
     gains = []
     for first in range(0, len(frames) - 6, 12):
-        flow, known = truth.flow(first, first + 4)
+        flow, known = _dense_flow(truth, first, first + 4)
         if np.linalg.norm(flow[known], axis=-1).mean() < 2:
             continue
         y, x = np.mgrid[:240, :320].astype(np.float32)
@@ -63,23 +69,24 @@ def test_flow_of_the_still_world_explains_the_picture(episode):
 
 def test_a_turning_camera_moves_every_pixel_the_other_way():
     camera = Intrinsics(100, 100, 50, 40)
+    points = np.array([[50.0, 40.0], [99.5, 39.5], [1.5, 70.5]])
     step = np.eye(4)
     step[:3, :3] = cv2.Rodrigues(np.array([0, 0.1, 0.0]))[0]  # to the right
-    flow, z = rigid_flow(np.full((80, 100), 5, np.float32), step, camera)
-    assert (flow[..., 0] < 0).all()
-    assert flow[40, 50, 0] == pytest.approx(-100 * np.tan(0.1), rel=0.02)
-    assert z[40, 50] == pytest.approx(5 * np.cos(0.1), rel=0.01)
+    flow, z = rigid_flow(points, np.full(3, 5.0), step, camera)
+    assert (flow[:, 0] < 0).all()
+    assert flow[0] == pytest.approx([-100 * np.tan(0.1), 0], abs=1e-4)
+    assert z[0] == pytest.approx(5 * np.cos(0.1))
     forward = np.eye(4)
     forward[2, 3] = 1.0
-    flow, z = rigid_flow(np.full((80, 100), 5, np.float32), forward, camera)
-    assert z[0, 0] == pytest.approx(4)
-    assert flow[39, 99, 0] == pytest.approx(49.5 * (5 / 4 - 1), rel=1e-5)
+    flow, z = rigid_flow(points, np.full(3, 5.0), forward, camera)
+    assert z == pytest.approx([4, 4, 4])
+    assert flow[1, 0] == pytest.approx(49.5 * (5 / 4 - 1), rel=1e-5)
 
 
 def test_masks_and_moving_things_are_left_out_of_the_flow(episode):
     truth = read_truth(episode)
     for first in range(0, 60, 10):
-        _, known = truth.flow(first, first + 3)
+        _, known = _dense_flow(truth, first, first + 3)
         for item in truth.objects[first]:
             if item.moving is not False:
                 assert not known[decode_mask(item.mask_rle)].any()

@@ -27,8 +27,15 @@ MaskHW = NDArray[np.bool_]
 
 #: (depth_HW along the optical axis, where it is known) of a frame; None without depth there.
 DepthReader = Callable[[int], tuple[F32, MaskHW] | None]
-#: (flow_HW2 in px, where it is known) from the first frame to the second; None without truth.
-FlowReader = Callable[[int, int], tuple[F32, MaskHW] | None]
+#: (flow_N2 in px, where it is known) from the first frame to the second of points_N2 of the first;
+#: None without truth about that pair.
+FlowReader = Callable[[int, int, F64], tuple[F32, NDArray[np.bool_]] | None]
+
+
+def pixel_centres(width: int, height: int) -> F64:
+    """N x 2 centres of all pixels, row by row: the points of a dense field."""
+    x_HW, y_HW = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    return np.stack([x_HW.ravel(), y_HW.ravel()], axis=-1)
 
 
 @dataclass(frozen=True, slots=True)

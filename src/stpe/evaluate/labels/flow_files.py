@@ -12,7 +12,7 @@ import numpy as np
 
 from stpe.errors import TruthError
 from stpe.evaluate.labels.numbers import numbered
-from stpe.evaluate.truth import F32, MaskHW, Truth
+from stpe.evaluate.truth import F32, F64, MaskHW, Truth
 
 MAGIC = b"PIEH"
 _UNKNOWN = 1e9
@@ -39,10 +39,12 @@ def read_flow(path: Path, files: list[Path]) -> Truth:
     by_frame: Mapping[int, Path] = numbered(files)
     flow_HW2, _ = load_flo(by_frame[0])
 
-    def read(first: int, second: int) -> tuple[F32, MaskHW] | None:
+    def read(first: int, second: int, points_N2: F64) -> tuple[F32, MaskHW] | None:
         if second != first + 1 or first not in by_frame:
             return None
-        return load_flo(by_frame[first])
+        flow_HW2, known_HW = load_flo(by_frame[first])
+        x, y = np.floor(points_N2).astype(np.int64).T
+        return flow_HW2[y, x], known_HW[y, x]
 
     height, width = flow_HW2.shape[:2]
     return Truth("flow", path, width, height, max(by_frame) + 2, flow=read)

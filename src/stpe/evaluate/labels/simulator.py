@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,7 @@ def _depth(
     step, offset = scale * float(facts["step"]), scale * float(facts["offset"])
     saturated = int(facts["saturated"])
 
+    @lru_cache(maxsize=4)  # neighbouring intervals share a frame
     def read(index: int) -> tuple[F32, MaskHW] | None:
         path = folder / f"{index:06d}.png"
         if not path.exists():
@@ -203,19 +205,21 @@ def _depth(
 def _flow(truth: Truth, depth: DepthReader, step: float) -> FlowReader:
     """Flow of what stands still and stays visible, made when asked for."""
 
-    def read(first: int, second: int) -> tuple[F32, MaskHW] | None:
+    def read(first: int, second: int, points_N2: F64) -> tuple[F32, MaskHW] | None:
         move = truth.camera_step(first, second)
         a, b = depth(first), depth(second)
         camera = truth.frames[first].intrinsics if first in truth.frames else None
         if move is None or a is None or b is None or camera is None:
             return None
-        near, _ = rigid_flow(np.maximum(a[0] - step / 2, 1e-3), move, camera)
-        far, _ = rigid_flow(a[0] + step / 2, move, camera)
-        flow_HW2, z_HW = rigid_flow(a[0], move, camera)
+        x, y = np.floor(points_N2).astype(np.int64).T
+        here = a[0][y, x]
+        near, _ = rigid_flow(points_N2, np.maximum(here - step / 2, 1e-3), move, camera)
+        far, _ = rigid_flow(points_N2, here + step / 2, move, camera)
+        flow_N2, z_N = rigid_flow(points_N2, here, move, camera)
         with np.errstate(invalid="ignore"):
-            sure = np.linalg.norm(near - far, axis=-1) <= _SURE_PX
-        seen = stays_visible(flow_HW2, z_HW, np.where(b[1], b[0], 0), 2 * step)
-        return flow_HW2, a[1] & sure & seen & ~_restless(truth, first, a[1].shape)
+            sure = np.linalg.norm(near - far, axis=1) <= _SURE_PX
+        seen = stays_visible(points_N2 + flow_N2, z_N, np.where(b[1], b[0], 0), 2 * step)
+        return flow_N2, a[1][y, x] & sure & seen & ~_restless(truth, first, a[1].shape)[y, x]
 
     return read
 
