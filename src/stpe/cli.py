@@ -288,13 +288,29 @@ def simulate() -> None:
 @click.option("--seconds", type=float, default=20.0, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--scenario", default="deathmatch", show_default=True)
+@click.option("--resolution", metavar="WxH", default="640x480", show_default=True)
+@click.option(
+    "--policy", type=click.Choice(["scripted", "random"]), default="scripted", show_default=True
+)
 @json_option
 @common
-def doom(out: Path, seconds: float, seed: int, scenario: str, as_json: bool) -> None:
+def doom(
+    out: Path,
+    seconds: float,
+    seed: int,
+    scenario: str,
+    resolution: str,
+    policy: str,
+    as_json: bool,
+) -> None:
     """Record a seeded game episode, headless."""
     from stpe.simulate.doom import record
+    from stpe.simulate.episode import size
 
-    recording = record(out, seconds, seed, scenario)
+    _recorded(record(out, seconds, seed, scenario, size(resolution), policy), as_json)
+
+
+def _recorded(recording: Any, as_json: bool) -> None:
     if as_json:
         _print_json(recording)
     else:

@@ -3,8 +3,10 @@
 Run as `python -m stpe.simulate.doom_engine OUT` with the settings as JSON on standard input.
 It is a process of its own because the engine and an inference runtime in one process can hang.
 
-Measured on this engine with known object places: focal length 320 px across and 384 px down at
-640x480 (the game's world is drawn 1.2 times taller than wide), depth 7.34 units a step.
+Measured on this engine: the game's world is drawn 1.2 times taller than wide, so the focal length
+is 320 px across and 384 px down at 640x480. Depth: on level floors, where the row says how far a
+pixel is, value d covers 7.163 d + 10.85 to 7.163 (d + 1) + 10.85 units, the same in every scenario
+and resolution; `offset` is the middle of value 0. tests/simulate holds the proof by reprojection.
 """
 
 from __future__ import annotations
@@ -21,14 +23,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from stpe.simulate.doom_policy import Act, Player, Sight
+from stpe.simulate.doom_policy import Act, Player, RandomPlayer, Sight
+from stpe.simulate.moving import Still, Window
 from stpe.simulate.recording import Recorder
 from stpe.simulate.truth_files import TruthWriter
 
 TICS_PER_S = 35
 UNITS_PER_METRE = 32.0  # the usual reading of the map unit: a player is 56 units tall
 VERTICAL_STRETCH = 1.2
-DEPTH = {"step": 7.34, "offset": 7.0, "saturated": 255}
+DEPTH = {"step": 7.163, "offset": 14.43, "saturated": 255}
+#: Tics before and after that an object's velocity is the mean over: figures walk in steps of 3, 4.
+HALF_WINDOW = 4
+#: Units a second. Things that lie are exactly still; the slowest monster walks at 35.
+STILL = Still(static_below=1.0, moving_above=4.0)
+#: Speed of the player, units a second, below which he stands.
+_STANDS = 5.0
 #: Played before the recording begins, because monsters arrive over the first seconds.
 WARM_UP_TICS = 12 * TICS_PER_S
 _BUTTONS = ("MOVE_FORWARD", "MOVE_BACKWARD", "MOVE_LEFT", "MOVE_RIGHT", "ATTACK")
@@ -52,6 +61,7 @@ def _game(settings: dict[str, Any]) -> Any:
     game.set_sound_enabled(False)
     game.set_depth_buffer_enabled(True)
     game.set_labels_buffer_enabled(True)
+    game.set_objects_info_enabled(True)
     game.set_render_hud(False)
     game.set_render_weapon(True)
     game.set_render_crosshair(False)
@@ -66,7 +76,9 @@ def _game(settings: dict[str, Any]) -> Any:
     return game
 
 
-def _states(game: Any, player: Player, count: int) -> Iterator[tuple[int, int, Any, Act]]:
+def _states(
+    game: Any, player: Player | RandomPlayer, count: int
+) -> Iterator[tuple[int, int, Any, Act]]:
     """(episode, tic, engine state, action taken next) of `count` frames after the warm-up."""
     episode, made = 0, -WARM_UP_TICS
     while made < count:
@@ -150,6 +162,7 @@ def _objects(
                 "mask_rle": {"size": rle["size"], "counts": rle["counts"].decode()},
                 "position": None if own else place,
                 "velocity": None if own else speed,
+                "moving": None,
                 "distance_units": None
                 if own
                 else float((np.array(place) - pose[:3, 3]) @ pose[:3, 2]),
@@ -158,8 +171,25 @@ def _objects(
     return rows
 
 
+def _activity(values: dict[str, float], act: Act, hurt: bool) -> str:
+    """The player's state: hurt, attacking, moving, turning or standing, the first that holds."""
+    if hurt:
+        return "hurt"
+    if "ATTACK" in act.buttons:
+        return "attacking"
+    if math.hypot(values["VELOCITY_X"], values["VELOCITY_Y"]) * TICS_PER_S >= _STANDS:
+        return "moving"
+    return "turning" if act.turn_deg else "standing"
+
+
 def _frame(
-    values: dict[str, float], episode: int, tic: int, index: int, act: Act, pose: NDArray[Any]
+    values: dict[str, float],
+    episode: int,
+    tic: int,
+    index: int,
+    act: Act,
+    pose: NDArray[Any],
+    hurt: bool,
 ) -> dict[str, Any]:
     return {
         "frame_index": index,
@@ -176,6 +206,7 @@ def _frame(
         "armor": values["ARMOR"],
         "ammo": values["SELECTED_WEAPON_AMMO"],
         "kills": int(values["KILLCOUNT"]),
+        "activity": _activity(values, act, hurt),
         "camera_to_world": pose.ravel().tolist(),
     }
 
@@ -195,12 +226,14 @@ def _log(frame: dict[str, Any]) -> dict[str, Any]:
             "speed": round(speed, 3),
             "angle_deg": frame["angle_deg"],
             "pitch_deg": frame["pitch_deg"],
+            "state": frame["activity"],
         },
         "health": frame["health"],
         "armor": frame["armor"],
         "ammo": frame["ammo"],
         "kills": frame["kills"],
         "inputs": frame["buttons"] + turning,
+        "turn_deg": frame["turn_deg"],
     }
 
 
@@ -210,21 +243,30 @@ def main(out: Path, settings: dict[str, Any]) -> None:
     os.chdir(out.parent)  # the engine leaves settings in the working folder, which is scratch
     width, height = settings["resolution"]
     game = _game(settings)
+    player = (Player if settings["policy"] == "scripted" else RandomPlayer)(settings["seed"])
+    window = Window(HALF_WINDOW, TICS_PER_S, STILL)
     try:
-        states = _states(game, Player(settings["seed"]), settings["frames"])
-        facts = _facts(settings)
         with (
             Recorder(out / "episode.mp4", (width, height), TICS_PER_S) as video,
-            TruthWriter(out, facts) as truth,
+            TruthWriter(out, _facts(settings)) as truth,
         ):
-            for index, (episode, tic, state, act) in enumerate(states):
+            health, before = math.nan, -1
+            for index, (episode, tic, state, act) in enumerate(
+                _states(game, player, settings["frames"])
+            ):
                 values = _variables(state)
                 pose = _camera_to_world(values)
-                frame = _frame(values, episode, tic, index, act, pose)
+                hurt = episode == before and values["HEALTH"] < health
+                health, before = values["HEALTH"], episode
+                frame = _frame(values, episode, tic, index, act, pose, hurt)
                 video.write(np.ascontiguousarray(state.screen_buffer))
-                truth.write(
-                    frame, _objects(state, episode, index, pose), state.depth_buffer, _log(frame)
-                )
+                places = {o.id: (o.position_x, o.position_y, o.position_z) for o in state.objects}
+                rows = _objects(state, episode, index, pose)
+                rest = (frame, state.depth_buffer, _log(frame))
+                for objects, known in window.push(episode, places, rows, rest):
+                    truth.write(*known, objects=objects)
+            for objects, known in window.flush():
+                truth.write(*known, objects=objects)
     finally:
         game.close()
 
@@ -249,6 +291,12 @@ def _facts(settings: dict[str, Any]) -> dict[str, Any]:
             "cy": height / 2,
         },
         "depth": DEPTH,
+        "policy": settings["policy"],
+        "moving": {
+            "static_below": STILL.static_below,
+            "moving_above": STILL.moving_above,
+            "window_s": 2 * HALF_WINDOW / TICS_PER_S,
+        },
         "conventions": "see stpe.simulate.truth_files",
     }
 

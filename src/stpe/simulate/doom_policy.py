@@ -121,3 +121,34 @@ class Player:
             self.wall_deg = TURN_LIMIT_DEG if right >= left else -TURN_LIMIT_DEG
         wish = self.wall_deg or wish
         return ({"MOVE_FORWARD"} if ahead > 60.0 else set()), wish
+
+
+@dataclass(slots=True)
+class RandomPlayer:
+    """Presses random buttons for random times and turns by random amounts, whatever it sees."""
+
+    seed: int
+    turn_deg: float = 0.0
+    wish_deg: float = 0.0
+    until: int = 0
+    tic: int = 0
+    buttons: frozenset[str] = frozenset()
+    random: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        self.random.seed(self.seed)
+
+    def act(self, sight: Sight) -> Act:
+        """The buttons for this tic."""
+        if self.tic >= self.until:
+            self.until = self.tic + self.random.randint(5, 40)
+            names = ("MOVE_FORWARD", "MOVE_FORWARD", "MOVE_BACKWARD", "MOVE_LEFT", "MOVE_RIGHT")
+            held = self.random.sample(names, self.random.randint(0, 2))
+            self.buttons = frozenset([*held, *(["ATTACK"] if self.random.random() < 0.2 else [])])
+            still = self.random.random() < 0.3
+            limit = TURN_LIMIT_DEG
+            self.wish_deg = 0.0 if still else self.random.uniform(-limit, limit)
+        self.tic += 1
+        self.turn_deg += 0.35 * (self.wish_deg - self.turn_deg)
+        turn = 0.0 if abs(self.turn_deg) < 0.05 else round(self.turn_deg, 3)
+        return Act(self.buttons, turn)
