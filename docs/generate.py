@@ -73,6 +73,21 @@ def _commands(group: click.Command, path: str) -> list[tuple[str, click.Command]
     ]
 
 
+GETTING_THEM = """\
+`stpe models pull --profile flagship`, or `--model role=id` for single ones, shows what it will
+download and under which licences, then fetches it; interrupted, the same command goes on from
+where it was. A gated repository wants its terms accepted on the hub and `HF_TOKEN` set, or
+`hf auth login`. `HF_ENDPOINT` and `HF_HUB_CACHE` are honoured, and with `HF_HUB_OFFLINE=1` only
+what is here is used. `--model role=PATH` takes a folder or file of your own; results are known by
+what it holds, not by where it lies. `stpe models verify` hashes everything again. From a hub only
+safetensors come, and no pickle is read in a way that could run code from it.
+
+`--profile auto` takes the best profile whose device and weights are here, and says which and why.
+Where a profile's model lacks a package, the one named under *instead* plays its role, and that is
+said too. Copyleft models are in no profile: they run where their extra is installed and they are
+named."""
+
+
 def models_page() -> str:
     """docs/models.md."""
     lines = [
@@ -80,6 +95,8 @@ def models_page() -> str:
         "",
         "Made from `src/stpe/models/catalog.toml` by `python docs/generate.py`. A licence marked "
         "believed is what is generally held but not stated with the file.",
+        "",
+        *GETTING_THEM.splitlines(),
         "",
         "| id | role | what | licence of the weights | MB | from |",
         "|---|---|---|---|---|---|",
@@ -92,6 +109,9 @@ def models_page() -> str:
     for name, profile in catalog().profiles.items():
         chosen = ", ".join(f"{role} `{model}`" for role, model in profile.roles.items())
         lines += ["", f"**{name}**: {profile.summary}. {chosen}."]
+        if profile.instead:
+            others = ", ".join(f"{role} `{model}`" for role, model in profile.instead.items())
+            lines[-1] += f" Instead: {others}."
     return "\n".join(lines) + "\n"
 
 

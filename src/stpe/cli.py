@@ -21,7 +21,6 @@ from rich.console import Console
 
 from stpe import __version__, console
 from stpe.errors import InterruptedRunError, MissingExtraError, StpeError
-from stpe.models.catalog import catalog
 from stpe.options import Settings, arguments, common, engine_options, json_option, overrides
 
 _err = Console(stderr=True)
@@ -342,28 +341,36 @@ def list_(profile: str | None, as_json: bool) -> None:
 
 @models.command()
 @click.option("--profile", default="auto", show_default=True)
+@click.option("--model", "models_", multiple=True, metavar="ROLE=ID", help="Only these models.")
 @json_option
 @common
-def pull(profile: str, as_json: bool) -> int:
-    """Fetch a profile's weights; exit code 3 if some cannot be had."""
-    from stpe.models import inventory
+def pull(profile: str, models_: tuple[str, ...], as_json: bool) -> int:
+    """Fetch weights; exit code 3 if some cannot be had.
 
-    selection = inventory.pull(profile)
-    lost = {
-        role: why
-        for role, why in selection.missing.items()
-        if role in catalog().profile(selection.profile).roles
-    }
+    Sizes and licences are shown first. A gated model needs HF_TOKEN or `hf auth login`; what was
+    begun is resumed; with HF_HUB_OFFLINE=1 only what is here is used.
+    """
+    from stpe.models import inventory
+    from stpe.models.loader import prepare
+
+    selection = inventory.wanted(profile, overrides(models_))
+    print(f"stpe: profile {selection.profile}: {selection.reason}", file=sys.stderr)
+    wanted = inventory.downloads(selection)
+    console.downloads_table(_err, wanted)
+    with console.downloading(_err) as progress:
+        got = prepare(selection, progress)
+    lost = got.missing
     if as_json:
-        _print_json({"profile": selection.profile, "missing": lost,
-                     "models": {r: m.id for r, m in selection.models.items()}})  # fmt: skip
-    for role, model in selection.models.items():
+        _print_json({"profile": got.profile, "reason": got.reason, "missing": lost,
+                     "downloads": wanted,
+                     "models": {r: m.id for r, m in got.models.items()}})  # fmt: skip
+    for role, model in got.models.items():
         print(f"{role}: {model.id} is here", file=sys.stderr)
     for role, why in lost.items():
         print(f"stpe: error: {role}: {why}", file=sys.stderr)
     if not lost:
         return 0
-    return 3 if selection.models else 1
+    return 3 if got.models else 1
 
 
 @models.command()

@@ -3,18 +3,29 @@ so that stdout stays free for `--json`."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
-from stpe.models.inventory import ModelRow
+from stpe.models.inventory import Download, ModelRow
 from stpe.pipeline.progress import Progress as Watcher
 from stpe.pipeline.report import VideoReport
 from stpe.video.frame import SourceInfo
@@ -261,3 +272,35 @@ def models_table(console: Console, rows: Sequence[ModelRow]) -> None:
         here = "yes" if row.cached else "no"
         table.add_row(row.role, row.id, licence, f"{row.size_mb:.0f}", here, "\n".join(row.sources))
     console.print(table)
+
+
+def downloads_table(console: Console, rows: Sequence[Download]) -> None:
+    """What `stpe models pull` is about to fetch: licences and sizes."""
+    table = Table("role", "model", "licence", "MB to fetch", box=None, pad_edge=False)
+    for row in rows:
+        size = f"{row.bytes / 1e6:,.0f}" if row.bytes else "here"
+        table.add_row(row.role, row.model, row.licence, size)
+    console.print(table)
+    total = sum(row.bytes for row in rows)
+    console.print(f"{total / 1e6:,.0f} MB in all", highlight=False)
+
+
+@contextlib.contextmanager
+def downloading(console: Console) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar a download on a terminal, else a line when each begins."""
+    if not console.is_terminal:
+        yield _Downloads(console).fetching
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+        lock = threading.Lock()
+
+        def tell(what: str, done: int, total: int | None) -> None:
+            with lock:
+                task = tasks.get(what)
+                if task is None:
+                    task = tasks[what] = bars.add_task(what, total=total)
+            bars.update(task, completed=done, total=total)
+
+        yield tell

@@ -275,8 +275,8 @@ class Engine:
     process_video = process
 
     def _fetch(self, roles: set[str], watcher: Progress | None = None) -> bool:
-        """Have the weights of these roles here. False if some cannot be had: they are missing from
-        the selection afterwards, so that a new plan does without them."""
+        """Have the weights of these roles here. False if that changed the selection, which asks for
+        a new plan: those that cannot be had are missing, those of a hub known by their commit."""
         fresh = roles - self._fetched
         if not fresh:
             return True
@@ -285,9 +285,10 @@ class Engine:
         got = loader.prepare(replace(self.selection, models=chosen), watch)
         self._fetched |= fresh
         left = {r: m for r, m in self.selection.models.items() if r in got.models or r not in fresh}
-        whole = len(left) == len(self.selection.models)
+        left |= got.models
+        same = left == self.selection.models
         self._models.selection = replace(self.selection, models=left, missing=got.missing)
-        return whole
+        return same
 
     def process_frame(
         self, image_HW3: ImageHW3, *, concepts: Sequence[str] = (), context: str = ""

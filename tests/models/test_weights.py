@@ -17,7 +17,8 @@ from stpe.errors import ModelError, UsageError
 from stpe.models import weights
 from stpe.models.catalog import LocalSource, Model, PackageSource, WeightFile, catalog, parse
 from stpe.models.indexes import PYPI, configured
-from stpe.models.loader import prepare, resolve, why_not
+from stpe.models.loader import prepare, resolve
+from stpe.models.machine import why_not
 
 CONTENT = bytes(range(256)) * 5000
 SHA = hashlib.sha256(CONTENT).hexdigest()

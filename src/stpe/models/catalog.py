@@ -49,6 +49,16 @@ class HubSource(_Strict):
         return f"hub:{self.hub}@{self.revision}"
 
 
+class UrlSource(_Strict):
+    """A file at an address of its publisher, who states the first digits of its sha256."""
+
+    url: str
+    sha256_starts: Annotated[str, Field(pattern="^[0-9a-f]{8,64}$")]
+
+    def __str__(self) -> str:
+        return self.url
+
+
 class LocalSource(_Strict):
     """A file or folder of this machine."""
 
@@ -58,7 +68,7 @@ class LocalSource(_Strict):
         return self.path
 
 
-Source = PackageSource | HubSource | LocalSource
+Source = PackageSource | HubSource | UrlSource | LocalSource
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -68,7 +78,8 @@ class WeightFile(_Strict):
     Attributes:
         name: what the backend calls it (`files[name]`), and its name in the cache.
         sources: where it can be had, in order of preference; the same bytes everywhere.
-        sha256: of the file; absent only for whole repositories and local paths.
+        sha256: of the file, or of what a local folder holds; absent only where the hub or an
+            address says what the file is.
         size_mb: megabytes (1e6 bytes).
     """
 
@@ -160,12 +171,20 @@ class Model(_Strict):
 
 
 class Profile(_Strict):
-    """A choice of models. `device` is what it needs; `memory_gb` how much of its memory."""
+    """A choice of models.
+
+    Attributes:
+        summary: one line.
+        device: what it needs; `memory_gb` how much of its memory.
+        roles: role to model.
+        instead: role to the model that plays it where the first lacks a package.
+    """
 
     summary: str
     device: Literal["cpu", "cuda"]
     memory_gb: float = 0.0
     roles: dict[str, str]
+    instead: dict[str, str] = {}
 
 
 class Catalog(_Strict):
@@ -177,7 +196,7 @@ class Catalog(_Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Catalog:
         for name, profile in self.profiles.items():
-            for role, model_id in profile.roles.items():
+            for role, model_id in [*profile.roles.items(), *profile.instead.items()]:
                 model = self.models.get(model_id)
                 if model is None or model.role != role:
                     raise ValueError(f"profile {name}: {model_id} is no {role} of the catalog")

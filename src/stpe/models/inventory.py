@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from stpe.models.catalog import Model, catalog
-from stpe.models.loader import Selection, prepare, resolve
-from stpe.models.packages import Progress, silent
-from stpe.models.weights import cached, sha256_of
+from stpe.errors import ModelError
+from stpe.models import hub
+from stpe.models.catalog import HubSource, Model, WeightFile, catalog
+from stpe.models.content import sha256_of, stated_hash
+from stpe.models.loader import Selection, resolve
+from stpe.models.weights import cached
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,33 +70,75 @@ def list_models(profile: str | None = None) -> list[ModelRow]:
     ]
 
 
-def pull(
-    profile: str = "auto",
-    overrides: Mapping[str, str] | None = None,
-    progress: Progress = silent,
-) -> Selection:
-    """Fetch a profile's weights. `.missing` of the result says what cannot be had, and why.
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What `stpe models pull` is about to do for one model.
+
+    Attributes:
+        role, model, licence: as in the catalog.
+        bytes: still to be downloaded, as the hub says; as the catalog says where it cannot be
+            asked; 0 where everything is here.
+    """
+
+    role: str
+    model: str
+    licence: str
+    bytes: int
+
+
+def wanted(profile: str = "auto", overrides: Mapping[str, str] | None = None) -> Selection:
+    """What `stpe models pull` is to fetch: a profile's models, or only those that are named.
 
     Raises:
-        UsageError, ModelError: as `loader.resolve` and `loader.prepare`.
+        UsageError, ModelError: as `loader.resolve`.
     """
-    return prepare(resolve(profile, overrides), progress)
+    selection = resolve(profile, overrides)
+    roles = set(overrides or catalog().profile(selection.profile).roles)
+    return replace(
+        selection,
+        models={role: model for role, model in selection.models.items() if role in roles},
+        missing={role: why for role, why in selection.missing.items() if role in roles},
+    )
+
+
+def downloads(selection: Selection) -> list[Download]:
+    """What is still to be downloaded for the models of a selection; asks the hub."""
+    return [
+        Download(role, model.id, str(model.licence), sum(_missing(f) for f in model.files))
+        for role, model in selection.models.items()
+    ]
+
+
+def _missing(file: WeightFile) -> int:
+    if cached(file) is not None:
+        return 0
+    source = file.sources[0]
+    if isinstance(source, HubSource) and not hub.offline():
+        with contextlib.suppress(ModelError):  # the download itself will say why
+            return hub.size(source)
+    return round(file.size_mb * 1e6)
 
 
 def verify(profile: str | None = None) -> list[VerifyRow]:
     """Hash the cached files of a profile, or of the whole catalog for None, again."""
-    rows = []
-    for model in _models(profile):
-        for file in model.files:
-            path = cached(file)
-            if path is None:
-                state = "missing"
-            elif file.sha256 is None:
-                state = "unpinned"
-            else:
-                state = "ok" if sha256_of(path) == file.sha256 else "damaged"
-            rows.append(VerifyRow(model.id, file.name, state, str(path) if path else None))
-    return rows
+    return [
+        VerifyRow(model.id, file.name, _state(file, path), str(path) if path else None)
+        for model in _models(profile)
+        for file, path in ((f, cached(f)) for f in model.files)
+    ]
+
+
+def _state(file: WeightFile, path: Path | None) -> str:
+    if path is None:
+        return "missing"
+    if file.sha256 is not None:
+        pairs = [(path, file.sha256)]
+    else:
+        parts = path.rglob("*") if path.is_dir() else [path]
+        pairs = [(p, known) for p in parts if (known := stated_hash(p)) is not None]
+    if not pairs:
+        return "unpinned"
+    return "ok" if all(sha256_of(p) == known for p, known in pairs) else "damaged"
 
 
 def _models(profile: str | None) -> list[Model]:

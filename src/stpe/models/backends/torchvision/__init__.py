@@ -1,0 +1,1 @@
+"""Networks that torchvision publishes, in torch."""

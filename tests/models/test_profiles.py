@@ -1,0 +1,84 @@
+"""Which profile `auto` takes, and what it says of the others."""
+
+import pytest
+
+from stpe.models.catalog import HubSource, UrlSource, catalog
+from stpe.models.loader import resolve
+from stpe.models.machine import Gpu, best, gpu
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+LARGE = Gpu("a data-centre GPU", 80.0)
+
+
+@pytest.fixture(autouse=True)
+def empty(tmp_path, monkeypatch):
+    """A machine without weights."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("STPE_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def have(root, profile):
+    """Put the profile's weights where downloads would: small files under the same names."""
+    for model_id in [*profile.roles.values(), *profile.instead.values()]:
+        for file in catalog().model(model_id).files:
+            source = file.sources[0]
+            if isinstance(source, HubSource):
+                home = root / "hub" / f"models--{source.hub.replace('/', '--')}"
+                commit = COMMIT if source.revision == "main" else source.revision
+                snapshot = home / "snapshots" / commit
+                snapshot.mkdir(parents=True)
+                (snapshot / "model.safetensors").write_bytes(b"")
+                (home / "refs").mkdir()
+                (home / "refs" / source.revision).write_text(commit)
+            elif isinstance(source, UrlSource):
+                path = root / "cache" / "weights" / source.sha256_starts.ljust(64, "0") / file.name
+                path.parent.mkdir(parents=True)
+                path.write_bytes(b"")
+
+
+def test_without_a_gpu_it_is_the_embedded_profile_and_says_why():
+    found = gpu()
+    if isinstance(found, Gpu):
+        pytest.skip(f"this machine has {found.name}")
+    selection = resolve("auto")
+    assert selection.profile == "embedded"
+    assert f"not flagship: {found}" in selection.reason
+    assert f"not balanced: {found}" in selection.reason
+
+
+def test_a_gpu_that_is_too_small_or_whose_weights_are_not_here():
+    name, why = best(Gpu("a laptop's GPU", 8.0))
+    assert name == "embedded"
+    assert "not flagship: it needs 60 GB of GPU memory and a laptop's GPU has 8" in why
+    pytest.importorskip("torch", reason="the flagship extra is not installed")
+    pytest.importorskip("transformers", reason="the flagship extra is not installed")
+    name, why = best(LARGE)
+    assert name == "embedded"
+    for profile in ("flagship", "balanced"):
+        assert f"`stpe models pull --profile {profile}` fetches them" in why
+
+
+def test_with_weights_it_is_the_best_that_is_whole(empty):
+    pytest.importorskip("torch", reason="the flagship extra is not installed")
+    pytest.importorskip("transformers", reason="the flagship extra is not installed")
+    have(empty, catalog().profile("balanced"))
+    name, why = best(LARGE)
+    assert name == "balanced"
+    assert "a data-centre GPU, 80 GB" in why
+    assert "not flagship: the weights of dinov3-vit7b16 are not here" in why
+    assert best(Gpu("a small GPU", 10.0))[0] == "embedded"
+    # Weights of the user's own stand in for those of the profile.
+    lacking = [r for r, m in catalog().profile("flagship").roles.items() if r != "segmenter"]
+    assert best(LARGE, lacking)[0] == "flagship"
+
+
+def test_a_package_that_is_missing_is_made_up_for_and_said():
+    selection = resolve("flagship")
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError):
+        assert selection.models["flow"].id == "raft-things"
+        assert "flow is raft-things, as for raft-large torch" in selection.reason
+    else:
+        assert selection.models["flow"].id == "raft-large"
