@@ -106,6 +106,14 @@ SIGNALS: tuple[Signal, ...] = (
         "1",
         "Probability that this frame is inside a gradual transition",
     ),
+    _s(
+        "transitions.view_shift",
+        F32S,
+        "1",
+        "Median optical flow [u right, v down] since the previous decoded frame, as a share of the "
+        "frame's longer side; measured where there is a state log to match",
+        "first frame, blank pictures, or no state log",
+    ),
     # shots --------------------------------------------------------------------------------
     _s("shots.shot_id", pa.int32(), "", "Zero-based, in time order", key=True),
     _s("shots.start_frame", pa.int64(), "", "First decoder frame index"),
@@ -167,6 +175,59 @@ SIGNALS: tuple[Signal, ...] = (
         "1",
         "Inlier share of the camera model times known share of the frame",
         _ABSENT,
+    ),
+    _s(
+        "frames.geometric_depth",
+        F16S,
+        "see geometric_unit",
+        "Depth along the optical axis of each cell of the flow grid, row-major, triangulated from "
+        "flow and camera motion; in the unit of frames.trajectory_id: times geometric_scale it is "
+        "in geometric_unit. NaN where not known, as for what moves",
+        "nothing triangulated, as at the first frame of a trajectory",
+    ),
+    _s("frames.geometric_depth_shape", I32S, "", "[h, w] of frames.geometric_depth", "as above"),
+    _s(
+        "frames.geometric_depth_confidence",
+        F16S,
+        "1",
+        "Probability, a cell, that the depth is off by less than a quarter",
+        "as above",
+    ),
+    _s(
+        "frames.geometric_scale",
+        pa.float32(),
+        "see geometric_unit",
+        "Length of one trajectory unit, from the path of the camera in the state log",
+        "no aligned log with a path, or the camera hardly moved",
+    ),
+    _s(
+        "frames.geometric_unit",
+        pa.string(),
+        "",
+        "Unit of geometric_scale and camera_to_world: the log's, or relative without one",
+        _ABSENT,
+    ),
+    _s(
+        "frames.camera_travel",
+        F32S,
+        "trajectory unit",
+        "Displacement of the camera since the previous row, in the previous camera frame",
+        "first frame of a trajectory",
+    ),
+    _s(
+        "frames.trajectory_id",
+        pa.int32(),
+        "",
+        "Stretch of frames with one unit and one origin; a new one begins at each cut and "
+        "wherever camera motion was not measurable",
+        _ABSENT,
+    ),
+    _s(
+        "frames.camera_to_world",
+        F32S,
+        "see geometric_unit",
+        "4x4 row-major pose; the world is the camera of the trajectory's first frame",
+        "rotation or travel unknown",
     ),
     _s("frames.caption_brief", pa.string(), "", "Narrated from the signals", _ABSENT),
     _s("frames.caption_normal", pa.string(), "", "Narrated from the signals", _ABSENT),

@@ -209,7 +209,7 @@ def make_plan(
         sampling=sampling,
         request=request,
         selection=selection,
-        known_grids=tuple(s.grid for s in known.values() if s.grid is not None),
+        known_grids=tuple(s.grid for s in asked if s.grid is not None),
     )
 
 

@@ -10,6 +10,7 @@ from stpe.stages.events import Events
 from stpe.stages.features import Features
 from stpe.stages.flow import Flow
 from stpe.stages.frame_camera import FrameCamera
+from stpe.stages.geometric_depth import GeometricDepth
 from stpe.stages.object_motion import ObjectMotion
 from stpe.stages.objects import Objects
 from stpe.stages.pooling import ClipPooling, VideoPooling
@@ -20,7 +21,9 @@ from stpe.stages.stage import Stage
 from stpe.stages.state_log import StateLogStage
 from stpe.stages.tracklets import Tracklets
 from stpe.stages.tracks import Tracks
+from stpe.stages.trajectory import Trajectory
 from stpe.stages.transitions import Transitions
+from stpe.stages.view_shift import ViewShift
 
 STAGES: tuple[type[Stage], ...] = (
     Camera,
@@ -32,6 +35,7 @@ STAGES: tuple[type[Stage], ...] = (
     Features,
     Flow,
     FrameCamera,
+    GeometricDepth,
     ObjectDepth,
     ObjectMotion,
     Objects,
@@ -41,6 +45,8 @@ STAGES: tuple[type[Stage], ...] = (
     StateLogStage,
     Tracklets,
     Tracks,
+    Trajectory,
     Transitions,
     VideoPooling,
+    ViewShift,
 )

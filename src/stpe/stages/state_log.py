@@ -30,10 +30,9 @@ class StateLogStage(Stage):
         "videos.frame_count",
         "videos.fps",
         "transitions.pts",
-        "motion.interval_s",
-        "motion.camera_rotation_deg",
+        "transitions.view_shift",
     )
-    version = "2"
+    version = "3"
     writes = ("frames.state", "frames.alignment", "frames.state_changes", "videos.alignment")
     options = ("state",)
     needs = ("state",)
@@ -45,10 +44,10 @@ class StateLogStage(Stage):
         assert self.request.state is not None
         log = self.request.state.read()
         frames = window.rows["frames"]
-        motion = window.rows.get("motion")
+        glances = window.rows.get("transitions")
         seen = None
-        if motion is not None and "camera_rotation_deg" in motion.column_names:
-            seen = VideoMotion.of(motion)
+        if glances is not None and "view_shift" in glances.column_names:
+            seen = VideoMotion.of(glances)
         times = _times(window)
         certificate = align(log, times, seen)
         between = _between(log, certificate, times, frames["pts"].to_numpy())
@@ -105,11 +104,8 @@ def _times(window: Window) -> F64:
     if known is not None and known.num_rows:
         return np.asarray(known["pts"].to_numpy(), np.float64)
     facts = window.rows["videos"].to_pylist()[0]
-    sampled = [window.rows[t] for t in ("frames", "motion") if t in window.rows]
-    indices = np.concatenate([t["frame_index"].to_numpy() for t in sampled])
-    times = np.concatenate([t["pts"].to_numpy() for t in sampled])
-    indices, first = np.unique(indices, return_index=True)
-    times = times[first]
+    sampled = window.rows["frames"]
+    indices, times = sampled["frame_index"].to_numpy(), sampled["pts"].to_numpy()
     count = facts["frame_count"] or int(indices[-1]) + 1
     every = np.arange(count)
     spread = np.asarray(np.interp(every, indices, times), np.float64)

@@ -53,6 +53,7 @@ class Certificate:
         correlation: of that motion with the log's; None where it could not be compared.
         matched_share: share of the video's frames that have a row within the tolerance.
         dropped, duplicated, reordered: rows that are missing, there twice, or late.
+        notes: what else the comparison showed of the log.
         tolerance_ms, rows, frames, log_sha256, log_kind, repairs: what it was made from.
     """
 
@@ -69,6 +70,7 @@ class Certificate:
     dropped: Faults
     duplicated: Faults
     reordered: Faults
+    notes: tuple[str, ...]
     tolerance_ms: float
     rows: int
     frames: int
@@ -146,6 +148,7 @@ def align(
         correlation=None if found is None else round(found.r, 4),
         matched_share=round(float((row_N >= 0).mean()), 4),
         **_faults(log),
+        notes=() if found is None else found.notes,
         tolerance_ms=tolerance_ms,
         rows=len(log.rows),
         frames=len(times),
@@ -174,7 +177,8 @@ def _claim(log: StateLog, times: F64, tolerance: float) -> _Claim:
     frame = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     early, late = clock[0] - times[0], clock[-1] - times[-1]
     slack = tolerance + min(max(step, frame), tolerance)
-    holds = abs(early) <= slack and abs(late) <= slack
+    # A log that lacks its first or last row fits at the other end; one that is late fits at none.
+    holds = max(abs(early), abs(late)) <= slack and min(abs(early), abs(late)) <= tolerance
     if holds:
         why = "its times begin and end with the video"
     else:

@@ -156,7 +156,7 @@ def _timed(rows: Sequence[Row], name: str, said: list[str]) -> list[Row]:
 
 def _in_seconds(rows: list[Row], said: list[str]) -> tuple[list[Row], Clock]:
     times = [r.time for r in rows if r.time is not None]
-    steps = [abs(b - a) for a, b in pairwise(times) if a != b]
+    steps = [b - a for a, b in pairwise(sorted(times)) if a != b]
     step = median(steps) if steps else 0.0
     middle = median(map(abs, times))
     clock: Clock = "relative"
@@ -190,6 +190,7 @@ def _sorted(rows: list[Row], name: str, said: list[str]) -> tuple[list[Row], lis
     if not late:
         return rows, late
     _refuse_restart(keys, name)
+    _refuse_mixture(keys, len(late), name)
     said.append(f"{len(late)} of {len(rows)} rows were out of order and were sorted")
     order = sorted(range(len(rows)), key=keys.__getitem__)
     return [rows[at] for at in order], late
@@ -207,4 +208,30 @@ def _refuse_restart(keys: Sequence[float], name: str) -> None:
         raise SourceError(
             f"{name}: the clock starts again at row {at + 1}, as in two recordings in one file; "
             "give each its own log"
+        )
+
+
+def _refuse_mixture(keys: Sequence[float], late: int, name: str) -> None:
+    """Rows of two or three writers whose clocks differ, one after the other in turn.
+
+    Each writer's rows are in order, which tells them from rows that were only shuffled.
+    """
+    if late < 0.2 * len(keys) or len(keys) < 20:
+        return
+    ends: list[list[float]] = []
+    for key in keys:
+        before = [chain for chain in ends if chain[-1] <= key]
+        if before:
+            max(before, key=lambda chain: chain[-1]).append(key)
+        elif len(ends) == 3:
+            return
+        else:
+            ends.append([key])
+    whole = [chain for chain in ends if len(chain) >= 0.2 * len(keys)]
+    step = median(b - a for chain in whole for a, b in pairwise(chain))
+    back = median(a - b for a, b in pairwise(keys) if b < a)
+    if len(whole) > 1 and back > 3 * step:
+        raise SourceError(
+            f"{name}: rows of {len(whole)} clocks, about {back:.3g} s apart, are mixed; give each "
+            "its own log"
         )

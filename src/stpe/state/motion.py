@@ -16,16 +16,30 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from stpe.geometry.intrinsics import ASSUMED_FOV_DEG
 from stpe.geometry.rotation import vector_of
 from stpe.state.log import Row
 from stpe.state.nested import leaves
 
 F64 = NDArray[np.float64]
 
+#: Length of an interval of `VideoMotion`, about.
+SPAN_S = 0.1
 #: Last part of a name, and groups it may stand in, of angles that turn with the picture.
 _ANGLES = {
-    "yaw": ("yaw", "yaw_deg", "angle_deg", "angle", "heading", "heading_deg", "azimuth"),
-    "pitch": ("pitch", "pitch_deg", "elevation"),
+    "yaw": (
+        "yaw",
+        "yaw_deg",
+        "angle_deg",
+        "angle",
+        "heading",
+        "heading_deg",
+        "azimuth",
+        "yaw_rad",
+        "angle_rad",
+        "heading_rad",
+    ),
+    "pitch": ("pitch", "pitch_deg", "elevation", "pitch_rad"),
 }
 _GROUPS = ("", "camera", "view", "player", "state", "observation")
 #: Poses and vectors, from which both angles are read.
@@ -37,7 +51,10 @@ _MOUSE = ("mouse_delta", "inputs.mouse_delta", "mouse.delta")
 
 @dataclass(frozen=True)
 class VideoMotion:
-    """Camera rotation seen in the video, an interval a row; unknown intervals are left out.
+    """How the view was seen to turn, an interval a row; unknown intervals are left out.
+
+    Intervals may overlap. Angles are in degrees if the field of view is as assumed; alignment
+    does not depend on that.
 
     Attributes:
         starts_N, ends_N: seconds of the video.
@@ -50,13 +67,27 @@ class VideoMotion:
     pitch_N: F64
 
     @classmethod
-    def of(cls, motion: pa.Table) -> VideoMotion:
-        """From `motion` rows with pts, interval_s and camera_rotation_deg."""
-        known = motion.filter(motion["camera_rotation_deg"].is_valid())
-        ends = known["pts"].to_numpy().astype(np.float64)
-        turned = np.array(known["camera_rotation_deg"].to_pylist(), np.float64).reshape(-1, 3)
-        starts = ends - known["interval_s"].to_numpy()
-        return cls(starts, ends, turned[:, 1], turned[:, 0])
+    def of(cls, transitions: pa.Table) -> VideoMotion:
+        """From `transitions` rows with pts and view_shift.
+
+        Shifts of single frames are summed over intervals of about SPAN_S that begin at each frame,
+        so that the jitter of a log's times weighs little.
+        """
+        times = transitions["pts"].to_numpy().astype(np.float64)
+        shifts = [[math.nan] * 2 if v is None else v for v in transitions["view_shift"].to_pylist()]
+        shift_N2 = np.array(shifts, np.float64).reshape(-1, 2)
+        # The picture moves left when the view turns right, and down when it turns up.
+        turned_N2 = shift_N2 * [-ASSUMED_FOV_DEG, ASSUMED_FOV_DEG]
+        steps = np.diff(times)
+        frames = max(1, round(SPAN_S / float(np.median(steps)))) if len(steps) else 1
+        if len(times) <= frames:
+            return cls(*np.zeros((4, 0)))
+        total = np.vstack([np.zeros((1, 2)), np.cumsum(np.nan_to_num(turned_N2[1:]), axis=0)])
+        unknown = np.append(0, np.cumsum(np.isnan(turned_N2[1:]).any(axis=1)))
+        starts, ends = times[:-frames], times[frames:]
+        span = total[frames:] - total[:-frames]
+        known = (unknown[frames:] == unknown[:-frames]) & (ends - starts < 3 * SPAN_S)
+        return cls(starts[known], ends[known], span[known, 0], span[known, 1])
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,14 @@ def measure(video: str, log: str, profile: str, progress: Progress) -> dict[str,
     """
     with tempfile.TemporaryDirectory(prefix="stpe-align-") as scratch, Engine(profile) as engine:
         out = Path(scratch) / "dataset"
-        # Only what camera rotation needs is run.
-        engine.process(video, out, signals=["videos.alignment"], state=log, progress=progress)
+        engine.process(
+            video,
+            out,
+            signals=["videos.alignment"],
+            without=["transitions.cut", "transitions.gradual"],
+            state=log,
+            progress=progress,
+        )
         stored = open_dataset(out).arrow("videos", columns=["alignment"])["alignment"][0].as_py()
     document: dict[str, Any] = json.loads(stored)
     return document
@@ -55,4 +61,5 @@ def told(document: dict[str, Any]) -> str:
         if document[fault]["count"]:
             numbers = ", ".join(map(str, document[fault]["first"][:5]))
             said += f"; {document[fault]['count']} {fault} ({numbers}, ...)"
-    return f"{said}: {document['reason']}"
+    notes = "".join(f"; {note}" for note in document["notes"])
+    return f"{said}: {document['reason']}{notes}"
