@@ -309,6 +309,30 @@ def doom(
     _recorded(record(out, seconds, seed, scenario, size(resolution), policy), as_json)
 
 
+@simulate.command("physics")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder.")
+@click.option("--seconds", type=float, default=10.0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Also chooses the camera.")
+@click.option(
+    "--scenario",
+    metavar="NAME",
+    default="colliding",
+    show_default=True,
+    help="rolling, falling, colliding, walkers, or hand.",
+)
+@click.option("--resolution", metavar="WxH", default="640x480", show_default=True)
+@json_option
+@common
+def physics(
+    out: Path, seconds: float, seed: int, scenario: str, resolution: str, as_json: bool
+) -> None:
+    """Record a seeded scene of simulated bodies, headless."""
+    from stpe.simulate.episode import size
+    from stpe.simulate.physics import record
+
+    _recorded(record(out, seconds, seed, scenario, size(resolution)), as_json)
+
+
 def _recorded(recording: Any, as_json: bool) -> None:
     if as_json:
         _print_json(recording)
