@@ -130,6 +130,8 @@ class _Problem:
 
     def __init__(self, before_N2: F64, after_N2: F64, weight_N: F64, noise: float) -> None:
         self.before, self.after, self.weight, self.noise = before_N2, after_N2, weight_N, noise
+        self._before_3N = np.concatenate([before_N2.T, np.ones((1, len(before_N2)))])
+        self._after_2N = np.ascontiguousarray(after_N2.T)
 
     def sparse(self) -> _Problem:
         """The same problem on a few hundred samples."""
@@ -145,14 +147,24 @@ class _Problem:
         """The rotation, and change of log focal length if `zooms`, that fits without parallax."""
         unknowns = 4 if zooms else 3
         zoom = 0.0
+        # Row by row: derivatives of u and of v by each unknown, each row contiguous.
+        by_u, by_v = (np.empty((unknowns, len(self.weight))) for _ in range(2))
         for scale in (4.0, 1.0, 1.0) if zooms else (6.0, 4.0, 2.0, 1.0, 1.0, 1.0):
-            rotated, rest, by = self._rest(turn, zoom)
-            by = np.concatenate([by, rotated[:, :, None]], axis=2)[..., :unknowns]
-            size = (rest**2).sum(axis=1)
-            weight = self.weight / (1 + size / (scale * self.noise) ** 2) ** 2
-            weighted = (by * weight[:, None, None]).reshape(-1, unknowns)
-            normal = weighted.T @ by.reshape(-1, unknowns) + 1e-12 * np.eye(unknowns)
-            step = np.linalg.solve(normal, weighted.T @ rest.reshape(-1))
+            across, down, depth = turn @ self._before_3N
+            depth = np.exp(zoom) / np.maximum(depth, 1e-3)
+            x, y = across * depth, down * depth
+            rest_u, rest_v = self._after_2N[0] - x, self._after_2N[1] - y
+            weight = self.weight / (
+                1 + (rest_u**2 + rest_v**2) / (scale * self.noise) ** 2
+            ) ** 2
+            by_u[0], by_v[1] = -x * y, x * y
+            by_u[1], by_v[0] = 1 + x * x, -1 - y * y
+            by_u[2], by_v[2] = -y, x
+            if zooms:
+                by_u[3], by_v[3] = x, y
+            weighted_u, weighted_v = by_u * weight, by_v * weight
+            normal = weighted_u @ by_u.T + weighted_v @ by_v.T + 1e-12 * np.eye(unknowns)
+            step = np.linalg.solve(normal, weighted_u @ rest_u + weighted_v @ rest_v)
             turn = matrix_of(step[:3]) @ turn
             zoom += float(step[3]) if zooms else 0.0
         return turn, zoom

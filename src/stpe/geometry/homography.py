@@ -18,6 +18,7 @@ from stpe.geometry.field import FlowField
 F64 = NDArray[np.float64]
 
 _SCALES = (4.0, 2.0, 1.5, 1.0, 1.0)  # of the loss, in pixels of the flow's own grid
+_SAMPLED = 400  # pairs that the consensus of samples is sought among
 _LEAST_SUPPORT = 24.0  # summed weight of samples: three times the unknowns
 #: Prior deviation of the six terms beyond a shift, on a frame scaled to unit half-diagonal.
 _PRIOR = np.array([0.3, 0.3, 0.0, 0.3, 0.3, 0.0, 0.1, 0.1])
@@ -57,10 +58,11 @@ def fit_homography(field: FlowField) -> HomographyFit | None:
     noise = field.unit * scale
     best: F64 | None = None
     best_support = 0.0
+    moments = _Moments(source, target, weight)
     for start in _starts(source, target, weight, noise):
-        matrix = _refine(start, source, target, weight, noise)
-        residual = np.linalg.norm(target - transform(matrix, source), axis=1)
-        support = float(np.nansum(weight / (1 + (residual / noise) ** 2)))
+        matrix = _refine(start, moments, noise)
+        squared, _ = moments.squared_residual(matrix)
+        support = float((weight / (1 + squared / noise**2)).sum())
         if support > best_support * 1.001:
             best, best_support = matrix, support
     if best is None:
@@ -110,30 +112,68 @@ def _starts(source: F64, target: F64, weight: F64, noise: float) -> list[F64]:
     shift = np.eye(3)
     shift[:2, 2] = np.median(flow[trusted], axis=0)
     starts = [np.eye(3), shift]
+    few = np.flatnonzero(trusted)
+    few = few[:: max(1, len(few) // _SAMPLED)]
     found, _ = cv2.findHomography(
-        source[trusted], target[trusted], cv2.USAC_MAGSAC, noise, maxIters=500, confidence=0.99
+        source[few], target[few], cv2.USAC_MAGSAC, noise, maxIters=500, confidence=0.99
     )
     if found is not None and np.isfinite(found).all() and abs(found[2, 2]) > 1e-6:
         starts.append(found / found[2, 2])
     return starts
 
 
-def _refine(matrix: F64, source: F64, target: F64, weight: F64, noise: float) -> F64:
-    x, y = source.T
-    u, v = target.T
-    one, zero = np.ones_like(x), np.zeros_like(x)
-    rows_u = np.stack([x, y, one, zero, zero, zero, -u * x, -u * y], axis=1)
-    rows_v = np.stack([zero, zero, zero, x, y, one, -v * x, -v * y], axis=1)
+def _refine(matrix: F64, moments: _Moments, noise: float) -> F64:
     prior = np.zeros(8)
     prior[_PRIOR > 0] = (noise / _PRIOR[_PRIOR > 0]) ** 2
     rest = np.array([1.0, 0, 0, 0, 1, 0, 0, 0])
     for scale in _SCALES:
-        depth = source @ matrix[2, :2] + 1
-        residual = np.linalg.norm(target - transform(matrix, source), axis=1)
-        loss = weight / (1 + (residual / (scale * noise)) ** 2) ** 2 / np.maximum(depth, 0.1) ** 2
-        loss = np.where(np.isfinite(loss), loss, 0.0)
-        normal = (rows_u * loss[:, None]).T @ rows_u + (rows_v * loss[:, None]).T @ rows_v
+        squared, depth = moments.squared_residual(matrix)
+        loss = moments.weight_N / (1 + squared / (scale * noise) ** 2) ** 2
+        loss /= np.maximum(depth, 0.1) ** 2
+        normal, right = moments.equations(loss)
         normal += np.diag(prior + 1e-9)
-        right = rows_u.T @ (loss * u) + rows_v.T @ (loss * v) + prior * rest
-        matrix = np.append(np.linalg.solve(normal, right), 1.0).reshape(3, 3)
+        matrix = np.append(np.linalg.solve(normal, right + prior * rest), 1.0).reshape(3, 3)
     return matrix
+
+
+class _Moments:
+    """Point pairs ready for repeated weighted fits of h: (x, y) -> (u, v), h[2, 2] = 1.
+
+    The normal equations of a homography hold nothing but weighted sums of the products of
+    {x^2, xy, x, y^2, y, 1} and {1, u, v, u^2 + v^2}, so that one small matrix product makes them.
+    """
+
+    def __init__(self, source_N2: F64, target_N2: F64, weight_N: F64) -> None:
+        x, y = np.ascontiguousarray(source_N2.T)
+        self._u, self._v = np.ascontiguousarray(target_N2.T)
+        self.weight_N = weight_N
+        one = np.ones_like(x)
+        self._source_3N = np.stack([x, y, one])
+        self._products_N6 = np.stack([x * x, x * y, x, y * y, y, one]).T
+        self._factors_4N = np.stack([one, self._u, self._v, self._u**2 + self._v**2])
+
+    def squared_residual(self, matrix: F64) -> tuple[F64, F64]:
+        """Squared distance of each target to its mapped source, infinite where the source falls
+        behind the homography, and the depth there."""
+        across, down, depth = matrix @ self._source_3N
+        with np.errstate(divide="ignore", invalid="ignore"):
+            squared = (self._u - across / depth) ** 2 + (self._v - down / depth) ** 2
+        squared[~(depth > 1e-9)] = np.inf
+        return squared, depth
+
+    def equations(self, loss_N: F64) -> tuple[F64, F64]:
+        """Left 8x8 and right 8 of the least squares weighted by `loss_N`."""
+        sums = (self._factors_4N * loss_N) @ self._products_N6
+        plain, by_u, by_v, by_both = (_symmetric(row) for row in sums)
+        left = np.zeros((8, 8))
+        left[:3, :3] = left[3:6, 3:6] = plain
+        left[:3, 6:] = -by_u[:, :2]
+        left[3:6, 6:] = -by_v[:, :2]
+        left[6:, :6] = left[:6, 6:].T
+        left[6:, 6:] = by_both[:2, :2]
+        return left, np.concatenate([by_u[:, 2], by_v[:, 2], -by_both[:2, 2]])
+
+
+def _symmetric(sums_6: F64) -> F64:
+    """The 3x3 sum of (x, y, 1)(x, y, 1)' from its six different entries."""
+    return np.asarray(sums_6[[[0, 1, 2], [1, 3, 4], [2, 4, 5]]])

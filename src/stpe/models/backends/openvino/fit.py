@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from stpe.video.frame import ImageHW3
 
 
+@cache
 def fit_size(width: int, height: int, multiple: int, pixels: int) -> tuple[int, int]:
     """The (width, height), both multiples of `multiple` and at most `pixels` in area, that best
     keeps the aspect ratio and spends the budget (a relative error of either counts the same).
