@@ -37,6 +37,7 @@ from speed.plain import Plain, graphs
 from speed.record import Record, alone, recording
 from stpe import Engine, open_source
 from stpe.models.backends.openvino.session import core_count, native_bf16
+from stpe.pipeline.sampling import Sampling
 from stpe.stages.stage import ANALYSIS, CLIPS, MOTION, THUMBNAILS
 from stpe.video.sampler import sample
 
@@ -107,7 +108,7 @@ def run(folder: Path, seconds: float, fps: float, data: Path) -> dict[str, Any]:
         done = Plain(files, kinds, frames).process(clip)
     _say("plain script", plain)
     with measured() as decoding:
-        decode(clip)
+        decode(clip, fps)
     _say("decoding", decoding)
     models, inference_s = _models(record)
     return {
@@ -145,10 +146,11 @@ def run(folder: Path, seconds: float, fps: float, data: Path) -> dict[str, Any]:
     }
 
 
-def decode(clip: Path) -> int:
+def decode(clip: Path, fps: float) -> int:
     """One pass that gives every grid its frames, as the pipeline's does, and drops them."""
+    sampling = Sampling(fps)
     with open_source(str(clip)) as source:
-        grids = [ANALYSIS, THUMBNAILS, CLIPS, MOTION]
+        grids = [sampling.resolve(grid) for grid in (ANALYSIS, THUMBNAILS, CLIPS, MOTION)]
         fast = sample(source, grids)
         return sum(1 for _ in fast)
 
