@@ -154,9 +154,7 @@ class _Problem:
             depth = np.exp(zoom) / np.maximum(depth, 1e-3)
             x, y = across * depth, down * depth
             rest_u, rest_v = self._after_2N[0] - x, self._after_2N[1] - y
-            weight = self.weight / (
-                1 + (rest_u**2 + rest_v**2) / (scale * self.noise) ** 2
-            ) ** 2
+            weight = self.weight / (1 + (rest_u**2 + rest_v**2) / (scale * self.noise) ** 2) ** 2
             by_u[0], by_v[1] = -x * y, x * y
             by_u[1], by_v[0] = 1 + x * x, -1 - y * y
             by_u[2], by_v[2] = -y, x
