@@ -78,3 +78,21 @@ def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     if any(r.std() == 0 for r in mean_ranks):
         return float("nan")
     return float(np.corrcoef(mean_ranks[0], mean_ranks[1])[0, 1])
+
+
+def scale_and_shift(
+    truth_N: NDArray[np.float64], predicted_N: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """`predicted` with the positive scale and the shift of the least squared relative error.
+
+    Where no positive scale fits, the truth's own constant of least relative error is returned: a
+    map that runs the wrong way says nothing. Source of the convention: Ranftl et al., "Towards
+    Robust Monocular Depth Estimation", PAMI 2022; here in depth, weighted by 1 / truth squared,
+    because AbsRel is what is reported.
+    """
+    weight = 1.0 / truth_N
+    rows = np.stack([predicted_N * weight, weight], axis=1)
+    (scale, shift), *_ = np.linalg.lstsq(rows, np.ones(len(truth_N)), rcond=None)
+    if not scale > 0:
+        scale, shift = 0.0, weight.sum() / (weight**2).sum()
+    return np.asarray(np.maximum(scale * predicted_N + shift, 1e-3 * truth_N.min()))

@@ -25,15 +25,13 @@ class ShotScore:
     n: int
 
 
-def score_shots(
+def match_shots(
     truth: Sequence[Transition], predicted: Sequence[Transition], tolerance: int = 2
-) -> ShotScore:
-    """Match in time order, each once, where the spans widened by `tolerance` frames touch.
-
-    Where neither side has a transition, all three figures are 1.
-    """
+) -> list[tuple[Transition, Transition]]:
+    """Pairs (true, predicted) in time order, each used once, where the spans widened by
+    `tolerance` frames touch."""
     pending = sorted(predicted, key=lambda p: (p.first, p.last))
-    hits = 0
+    pairs = []
     for true in sorted(truth, key=lambda t: (t.first, t.last)):
         match = next(
             (
@@ -45,7 +43,15 @@ def score_shots(
         )
         if match is not None:
             pending.remove(match)
-            hits += 1
+            pairs.append((true, match))
+    return pairs
+
+
+def score_shots(
+    truth: Sequence[Transition], predicted: Sequence[Transition], tolerance: int = 2
+) -> ShotScore:
+    """The score of `match_shots`. Where neither side has a transition, all figures are 1."""
+    hits = len(match_shots(truth, predicted, tolerance))
     if not truth and not predicted:
         return ShotScore(1.0, 1.0, 1.0, 0)
     precision = hits / len(predicted) if predicted else 0.0

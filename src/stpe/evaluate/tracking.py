@@ -57,13 +57,80 @@ class TrackingScore:
     truths: int
 
 
+@dataclass(frozen=True, slots=True)
+class TrackingParts:
+    """What each frame adds to the score, identities matched over the whole sequence.
+
+    Attributes:
+        found_FA, association_FA, overlap_FA: at each localisation threshold, true positives, the
+            sum of their association scores A(c), and of their overlaps.
+        hits_F, misses_F, false_F, switches_F, hit_overlap_F: of CLEAR MOT.
+        same_F: identity true positives. truths_F, predictions_F: detections.
+    """
+
+    found_FA: F64
+    association_FA: F64
+    overlap_FA: F64
+    hits_F: F64
+    misses_F: F64
+    false_F: F64
+    switches_F: F64
+    hit_overlap_F: F64
+    same_F: F64
+    truths_F: F64
+    predictions_F: F64
+
+    def table(self) -> F64:
+        """All of it, F x K, in this order; sums of rows are what `score_sums` takes."""
+        columns = (np.reshape(v, (len(self.hits_F), -1)) for v in self._values())
+        return np.concatenate(list(columns), axis=1)
+
+    def _values(self) -> tuple[F64, ...]:
+        return (
+            *(self.found_FA, self.association_FA, self.overlap_FA, self.hits_F, self.misses_F),
+            *(self.false_F, self.switches_F, self.hit_overlap_F, self.same_F, self.truths_F),
+            self.predictions_F,
+        )
+
+
+def tracking_parts(frames: Sequence[FramePair]) -> TrackingParts:
+    """The parts of one sequence, frames in time order."""
+    frames = _dense_ids(frames)
+    return TrackingParts(
+        *_hota(frames),
+        *_clear(frames),
+        _identity(frames),
+        np.array([f.similarity_NM.shape[0] for f in frames], np.float64),
+        np.array([f.similarity_NM.shape[1] for f in frames], np.float64),
+    )
+
+
 def score_tracking(frames: Sequence[FramePair]) -> TrackingScore:
     """Score one sequence, frames in time order."""
-    frames = _dense_ids(frames)
-    hota, deta, assa, loca = _hota(frames)
-    mota, motp, switches, false_positives, misses, truths = _clear(frames)
+    return score_sums(tracking_parts(frames).table().sum(axis=0))
+
+
+def score_sums(sums_K: F64) -> TrackingScore:
+    """The score from summed rows of `TrackingParts.table`."""
+    n = len(ALPHAS)
+    found, associated, overlap = sums_K[:n], sums_K[n : 2 * n], sums_K[2 * n : 3 * n]
+    hits, misses, false, switches, hit_overlap, same, truths, predictions = sums_K[3 * n :]
+    deta = found / np.maximum(truths + predictions - found, 1)
+    assa = associated / np.maximum(found, 1)
+    loca = np.where(found > 0, overlap / np.maximum(found, 1), 1.0)
+    total = truths + predictions
     return TrackingScore(
-        hota, deta, assa, loca, mota, motp, _idf1(frames), switches, false_positives, misses, truths
+        hota=float(np.sqrt(deta * assa).mean()),
+        deta=float(deta.mean()),
+        assa=float(assa.mean()),
+        loca=float(loca.mean()),
+        mota=float((hits - false - switches) / max(truths, 1)),
+        motp=float(hit_overlap / max(hits, 1)),
+        idf1=float(2 * same / total) if total else 0.0,
+        id_switches=int(switches),
+        false_positives=int(false),
+        misses=int(misses),
+        truths=int(truths),
     )
 
 
@@ -90,7 +157,7 @@ def _sizes(frames: Sequence[FramePair]) -> tuple[F64, F64]:
     return np.bincount(truths).astype(float), np.bincount(predictions).astype(float)
 
 
-def _hota(frames: Sequence[FramePair]) -> tuple[float, float, float, float]:
+def _hota(frames: Sequence[FramePair]) -> tuple[F64, F64, F64]:
     truth_frames, predicted_frames = _sizes(frames)
     alignment = np.zeros((len(truth_frames), len(predicted_frames)))
     for f in frames:
@@ -101,36 +168,32 @@ def _hota(frames: Sequence[FramePair]) -> tuple[float, float, float, float]:
     alignment /= np.maximum(truth_frames[:, None] + predicted_frames[None] - alignment, _EPS)
 
     matched_pairs = np.zeros((len(ALPHAS), *alignment.shape))
-    true_positives = np.zeros(len(ALPHAS))
-    overlap = np.zeros(len(ALPHAS))
-    for f in frames:
+    found, overlap = np.zeros((2, len(frames), len(ALPHAS)))
+    matches = []
+    for number, f in enumerate(frames):
         score = alignment[np.ix_(f.truth_ids_N, f.predicted_ids_M)] * f.similarity_NM
         rows, columns = best_pairs(score)
         similarity = f.similarity_NM[rows, columns]
-        for a, alpha in enumerate(ALPHAS):
-            ok = similarity >= alpha - _EPS
-            true_positives[a] += ok.sum()
-            overlap[a] += similarity[ok].sum()
-            matched_pairs[a, f.truth_ids_N[rows[ok]], f.predicted_ids_M[columns[ok]]] += 1
-
-    union = truth_frames.sum() + predicted_frames.sum() - true_positives
-    deta = true_positives / np.maximum(union, 1)
-    association = matched_pairs / np.maximum(
+        ok_AN = similarity[None] >= ALPHAS[:, None] - _EPS
+        truths, predictions = f.truth_ids_N[rows], f.predicted_ids_M[columns]
+        matches.append((truths, predictions, ok_AN))
+        found[number] = ok_AN.sum(axis=1)
+        overlap[number] = (ok_AN * similarity).sum(axis=1)
+        for a, ok in enumerate(ok_AN):
+            matched_pairs[a, truths[ok], predictions[ok]] += 1
+    score_APP = matched_pairs / np.maximum(
         truth_frames[None, :, None] + predicted_frames[None, None] - matched_pairs, 1
     )
-    assa = (matched_pairs * association).sum((1, 2)) / np.maximum(true_positives, 1)
-    loca = np.where(true_positives > 0, overlap / np.maximum(true_positives, 1), 1.0)
-    hota = np.sqrt(deta * assa)
-    return float(hota.mean()), float(deta.mean()), float(assa.mean()), float(loca.mean())
+    associated = [(ok * score_APP[:, t, p]).sum(axis=1) for t, p, ok in matches]
+    return found, np.array(associated).reshape(found.shape), overlap
 
 
-def _clear(frames: Sequence[FramePair]) -> tuple[float, float, int, int, int, int]:
+def _clear(frames: Sequence[FramePair]) -> tuple[F64, F64, F64, F64, F64]:
     truth_frames, _ = _sizes(frames)
     last_match = np.full(len(truth_frames), -1)  # ever: what an identity switch is counted against
     current = np.full(len(truth_frames), -1)  # in the previous frame: what matching prefers
-    hits = false_positives = misses = switches = 0
-    overlap = 0.0
-    for f in frames:
+    hits, misses, false_positives, switches, overlap = np.zeros((5, len(frames)))
+    for number, f in enumerate(frames):
         n, m = f.similarity_NM.shape
         continuing = f.predicted_ids_M[None] == current[f.truth_ids_N][:, None]
         score = 1000.0 * continuing + f.similarity_NM
@@ -140,20 +203,19 @@ def _clear(frames: Sequence[FramePair]) -> tuple[float, float, int, int, int, in
         rows, columns = rows[kept], columns[kept]
         truths, predictions = f.truth_ids_N[rows], f.predicted_ids_M[columns]
         before = last_match[truths]
-        switches += int(((before >= 0) & (before != predictions)).sum())
+        switches[number] = ((before >= 0) & (before != predictions)).sum()
         last_match[truths] = predictions
         current[:] = -1
         current[truths] = predictions
-        hits += len(rows)
-        misses += n - len(rows)
-        false_positives += m - len(rows)
-        overlap += float(f.similarity_NM[rows, columns].sum())
-    truths_total = int(truth_frames.sum())
-    mota = (hits - false_positives - switches) / max(truths_total, 1)
-    return mota, overlap / max(hits, 1), switches, false_positives, misses, truths_total
+        hits[number] = len(rows)
+        misses[number] = n - len(rows)
+        false_positives[number] = m - len(rows)
+        overlap[number] = f.similarity_NM[rows, columns].sum()
+    return hits, misses, false_positives, switches, overlap
 
 
-def _idf1(frames: Sequence[FramePair]) -> float:
+def _identity(frames: Sequence[FramePair]) -> F64:
+    """Identity true positives of each frame."""
     truth_frames, predicted_frames = _sizes(frames)
     n, m = len(truth_frames), len(predicted_frames)
     shared = np.zeros((n, m))
@@ -167,6 +229,17 @@ def _idf1(frames: Sequence[FramePair]) -> float:
     misses[n + np.arange(m), np.arange(m)] = predicted_frames
     misses[n:, m:] = 0
     rows, columns = best_pairs(-misses)
-    wrong = misses[rows, columns].sum()
-    total = truth_frames.sum() + predicted_frames.sum()
-    return float(1.0 - wrong / total) if total else 0.0
+    partner = np.full(n, -1)
+    real = (rows < n) & (columns < m)
+    partner[rows[real]] = columns[real]
+    return np.array(
+        [
+            float(
+                (
+                    (f.predicted_ids_M[None] == partner[f.truth_ids_N][:, None])
+                    & (f.similarity_NM >= 0.5)
+                ).sum()
+            )
+            for f in frames
+        ]
+    )

@@ -1,0 +1,279 @@
+"""The scorecard of one video: every signal that there is truth for, with intervals.
+
+It is stored in the dataset as `evaluation/<video_id>.json`, atomically, and is the same for the
+same dataset, truth and version.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stpe.dataset.layout import write_atomically
+from stpe.dataset.reader import Dataset
+from stpe.errors import TruthError, UsageError
+from stpe.evaluate.measure import Better, Figure, Measure, NotScoredError
+from stpe.evaluate.reliability import Reliability, reliability
+from stpe.evaluate.scorers.registry import SCORERS
+from stpe.evaluate.truth import Truth
+from stpe.evaluate.view import View
+
+F64 = NDArray[np.float64]
+
+VERSION = 1
+#: Bootstrap resamples of the video's blocks, and the seed they are drawn with.
+DRAWS, SEED = 400, 0
+#: Fewer blocks than this say nothing about spread.
+LEAST_BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one signal.
+
+    Attributes:
+        value: None where nothing counted. interval: 95 % bootstrap interval over blocks of time.
+        baseline: the same metric of `baseline_name` on the same samples; baseline_gain: by how
+            much the value is better, with its interval (positive is better).
+        draws: the bootstrap replicates, block draws the same for every card of the same video, so
+            that two cards can be compared pair by pair.
+        See `Measure` for the rest.
+    """
+
+    signal: str
+    metric: str
+    value: float | None
+    unit: str
+    better: Better
+    n: int
+    counted: str
+    interval: tuple[float, float] | None = None
+    baseline: float | None = None
+    baseline_name: str = ""
+    baseline_gain: float | None = None
+    baseline_gain_interval: tuple[float, float] | None = None
+    note: str = ""
+    draws: tuple[float | None, ...] = field(default=(), repr=False)
+
+    @property
+    def name(self) -> str:
+        """Signal and metric, which identify a row of a card."""
+        return f"{self.signal} {self.metric}"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Error of one signal over time, for plots: larger is worse."""
+
+    signal: str
+    metric: str
+    unit: str
+    frames: tuple[int, ...]
+    pts: tuple[float | None, ...]
+    error: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How well one signal's stored confidence says how often it is right."""
+
+    signal: str
+    right: str
+    reliability: Reliability
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """Everything scored on one video.
+
+    Attributes:
+        unscored: group of signals to the reason why it has no row.
+        blocks: stretches of time that the bootstrap draws from.
+    """
+
+    video_id: str
+    uri: str
+    truth_kind: str
+    truth_path: str
+    frame_count: int
+    duration_s: float | None
+    blocks: int
+    rows: tuple[Row, ...]
+    unscored: Mapping[str, str]
+    curves: tuple[Curve, ...] = ()
+    trust: tuple[Trust, ...] = ()
+
+    def row(self, name: str) -> Row | None:
+        """The row called `signal metric`."""
+        return next((row for row in self.rows if row.name == name), None)
+
+    def document(self) -> dict[str, Any]:
+        """As it is stored and printed."""
+        return {"version": VERSION, **asdict(self)}
+
+
+def choose_video(dataset: Dataset, video_id: str | None) -> str:
+    """The video meant. Raises UsageError where that is not clear."""
+    videos = dataset.videos
+    if video_id is not None:
+        if video_id not in videos:
+            raise UsageError(f"no video {video_id!r} in {dataset.path}: {', '.join(videos)}")
+        return video_id
+    if not videos:
+        raise UsageError(f"{dataset.path} has no video: process one first")
+    if len(videos) > 1:
+        raise UsageError(
+            f"{dataset.path} has {len(videos)} videos: say which with --video ({', '.join(videos)})"
+        )
+    return videos[0]
+
+
+def evaluate(dataset: Dataset, video_id: str, truth: Truth) -> Scorecard:
+    """Score one video against its truth.
+
+    Raises:
+        TruthError: the truth is about another video, or says nothing about any signal there is.
+    """
+    view = View(dataset, video_id)
+    truth.check(*view.size, int(view.video["frame_count"]))
+    measures: list[Measure] = []
+    unscored: dict[str, str] = {}
+    for name, score in SCORERS.items():
+        try:
+            measures += score(view, truth)
+        except NotScoredError as reason:
+            unscored[name] = str(reason)
+    if not measures:
+        why = "; ".join(f"{name}: {reason}" for name, reason in unscored.items())
+        raise TruthError(f"{truth.path} scores no signal of this video ({why})")
+    weights_RB = block_draws(view.blocks.count)
+    return Scorecard(
+        video_id,
+        str(view.video["uri"]),
+        truth.kind,
+        str(truth.path),
+        int(view.video["frame_count"]),
+        view.video["duration_s"],
+        view.blocks.count,
+        tuple(_row(measure, view.blocks.count, weights_RB) for measure in measures),
+        unscored,
+        tuple(_curve(m, view) for m in measures if m.series is not None),
+        tuple(_trust(m) for m in measures if m.belief is not None and len(m.belief.correct_N)),
+    )
+
+
+def block_draws(count: int) -> F64:
+    """R x B: how often each of `count` blocks is drawn in each resample."""
+    random = np.random.default_rng([SEED, count])
+    return random.multinomial(count, np.full(count, 1 / count), DRAWS).astype(np.float64)
+
+
+def _row(measure: Measure, blocks: int, weights_RB: F64) -> Row:
+    once = np.ones(blocks)
+    value = measure.figure(once)
+    draws = _draws(measure.figure, blocks, weights_RB)
+    baseline, gain, gain_interval = None, None, None
+    if measure.baseline is not None:
+        sign = 1.0 if measure.better == "higher" else -1.0
+        baseline = measure.baseline(once)
+        gain = sign * (value - baseline)
+        below = _draws(measure.baseline, blocks, weights_RB)
+        gain_interval = interval(sign * (draws - below)) if len(draws) else None
+    return Row(
+        measure.signal,
+        measure.metric,
+        plain(value),
+        measure.unit,
+        measure.better,
+        measure.n,
+        measure.counted,
+        interval(draws),
+        plain(baseline),
+        measure.baseline_name,
+        plain(gain),
+        gain_interval,
+        measure.note,
+        tuple(plain(draw) for draw in draws),
+    )
+
+
+def _draws(figure: Figure, blocks: int, weights_RB: F64) -> F64:
+    if blocks < LEAST_BLOCKS:
+        return np.zeros(0)
+    return np.array([figure(weights_B) for weights_B in weights_RB])
+
+
+def interval(draws_R: F64) -> tuple[float, float] | None:
+    """The middle 95 %; None without replicates or where most of them say nothing."""
+    known = draws_R[np.isfinite(draws_R)]
+    if len(known) < max(1, len(draws_R) // 2):
+        return None
+    low, high = np.quantile(known, [0.025, 0.975])
+    return float(f"{low:.6g}"), float(f"{high:.6g}")
+
+
+def plain(value: float | None) -> float | None:
+    """To six digits; None for NaN."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
+
+
+def _curve(measure: Measure, view: View) -> Curve:
+    assert measure.series is not None
+    frames = tuple(int(i) for i in measure.series.frames_N)
+    return Curve(
+        measure.signal,
+        measure.metric,
+        measure.series.unit,
+        frames,
+        tuple(view.times.get(i) for i in frames),
+        tuple(float(f"{e:.6g}") for e in measure.series.error_N),
+    )
+
+
+def _trust(measure: Measure) -> Trust:
+    belief = measure.belief
+    assert belief is not None
+    return Trust(measure.signal, belief.right, reliability(belief.confidence_N, belief.correct_N))
+
+
+def path_of(dataset: Path, video_id: str, suffix: str = ".json") -> Path:
+    """Where a dataset keeps the scorecard of a video."""
+    return dataset / "evaluation" / f"{video_id}{suffix}"
+
+
+def store(dataset: Path, card: Scorecard) -> Path:
+    """Write the card into the dataset, whole or not at all; returns its path."""
+    path = path_of(dataset, card.video_id)
+    path.parent.mkdir(exist_ok=True)
+    text = json.dumps(card.document(), indent=1, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
+    return path
+
+
+def load(path: Path) -> Scorecard:
+    """A stored card. Raises UsageError where the file is none, TruthError for another version."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content.pop("version")
+        if version != VERSION:
+            raise TruthError(f"{path} has version {version}, this reads {VERSION}: evaluate again")
+        rows = [{**r, "draws": tuple(r["draws"])} for r in content.pop("rows")]
+        content.pop("curves")
+        content.pop("trust")
+        return Scorecard(**content, rows=tuple(_stored_row(r) for r in rows))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} is not a scorecard ({error!r})") from None
+
+
+def _stored_row(content: dict[str, Any]) -> Row:
+    for name in ("interval", "baseline_gain_interval"):
+        if content[name] is not None:
+            content[name] = tuple(content[name])
+    return Row(**content)

@@ -1,0 +1,79 @@
+"""Camera trajectories: absolute error after alignment, each stretch by itself."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stpe.evaluate.measure import Measure, NotScoredError, Series, divide
+from stpe.evaluate.trajectory import absolute_errors, align
+from stpe.evaluate.truth import Truth
+from stpe.evaluate.view import View
+from stpe.signals import SIGNALS
+
+F64 = NDArray[np.float64]
+
+_COLUMNS = ("frame_index", "camera_to_world", "trajectory_id", "geometric_unit")
+_LEAST = 4  # poses: three fit any three others
+
+
+def score(view: View, truth: Truth) -> list[Measure]:
+    """ATE with scale fitted where the unit is relative, against a camera that never moved."""
+    if "camera" not in truth.parts():
+        raise NotScoredError("the truth has no camera poses")
+    if not any(s.name == "frames.camera_to_world" for s in SIGNALS):
+        raise NotScoredError("the dataset has no trajectory")
+    view.need("frames", "camera_to_world")
+    stretches: dict[tuple[int, int], list[tuple[dict[str, Any], F64]]] = defaultdict(list)
+    for row in view.rows("frames", _COLUMNS):
+        true = truth.frames.get(row["frame_index"])
+        pose = None if true is None else true.camera_to_world_44
+        if row["camera_to_world"] is not None and true is not None and pose is not None:
+            stretches[row["trajectory_id"] or 0, true.segment].append((row, pose))
+    frames: list[int] = []
+    errors: list[float] = []
+    still: list[float] = []
+    scaled = False
+    for pairs in stretches.values():
+        if len(pairs) < _LEAST:
+            continue
+        rows, poses = zip(*pairs, strict=True)
+        index = [row["frame_index"] for row in rows]
+        true_N44 = np.stack(poses)
+        found = np.array([row["camera_to_world"] for row in rows], np.float64).reshape(-1, 4, 4)
+        with_scale = not truth.metric or rows[0]["geometric_unit"] not in ("m", "metres")
+        scaled |= with_scale
+        if np.ptp(found[:, :3, 3], axis=0).max() < 1e-9:
+            found[:, :3, 3] = 0.0
+            with_scale = False
+        frames += index
+        errors += absolute_errors(align(found, true_N44, with_scale), true_N44).tolist()
+        place = true_N44[:, :3, 3]
+        still += np.linalg.norm(place - place.mean(axis=0), axis=1).tolist()
+    if not frames:
+        raise NotScoredError(f"no stretch of the trajectory has {_LEAST} frames with true poses")
+    blocks = view.blocks
+    squares = np.stack([np.square(errors), np.square(still), np.ones(len(frames))], axis=-1)
+    order = np.argsort(frames)
+    return [
+        Measure(
+            "frames.camera_to_world",
+            "ATE, RMSE",
+            "m" if truth.metric else "scene unit",
+            "lower",
+            len(frames),
+            "poses",
+            blocks.of_sums(frames, squares, lambda s: divide(s[0], s[2]) ** 0.5),
+            baseline=blocks.of_sums(frames, squares, lambda s: divide(s[1], s[2]) ** 0.5),
+            baseline_name="static camera",
+            note="aligned a stretch" + (", scale fitted" if scaled else ""),
+            series=Series(
+                np.array(frames, np.int64)[order],
+                np.array(errors)[order],
+                "m" if truth.metric else "scene unit",
+            ),
+        )
+    ]
