@@ -277,6 +277,44 @@ def export(dataset: Path, format_: str, out: Path) -> None:
     print(write(open_dataset(dataset), format_, out), file=sys.stderr)
 
 
+@cli.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("other", required=False, type=click.Path(path_type=Path))
+@click.option("--truth", help="Ground truth: a recording, MOT, masks, .flo, depth, poses, cuts.")
+@click.option("--video", help="Which video, where a dataset has several.")
+@json_option
+@common
+def evaluate(
+    dataset: Path, other: Path | None, truth: str | None, video: str | None, as_json: bool
+) -> int:
+    """Score a dataset against ground truth, or compare OTHER with DATASET.
+
+    To compare, each is a dataset or the JSON of a scorecard; exit code 1 if OTHER is worse at
+    anything by more than chance, or no longer has it.
+    """
+    from stpe.errors import UsageError
+    from stpe.evaluate import report, run
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    if other is not None:
+        found = run.compare_paths(dataset, other, truth, video, say)
+        if as_json:
+            _print_json(found)
+        else:
+            print("\n".join(report.comparison_lines(found)))
+        return int(found.worse)
+    if truth is None:
+        raise UsageError("give --truth PATH, or a second dataset to compare with")
+    done = run.evaluate_dataset(dataset, truth, video, say)
+    if as_json:
+        _print_json(done.document())
+    else:
+        print("\n".join([*report.card_lines(done.card), f"page: {done.page}"]))
+    return 0
+
+
 @cli.group()
 def simulate() -> None:
     """Record video with perfect ground truth from a simulator."""

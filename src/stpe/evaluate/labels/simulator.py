@@ -42,6 +42,8 @@ _SPAN_S = 0.2
 _NOT_THINGS = frozenset({"Self", "Gibs", "SFX", "BulletPuff"})
 #: Visible share of the picture below which an object is not asked for.
 SMALLEST = 0.0003
+#: Depth is true where its coarseness is at most this share of it.
+_SURE_SHARE = 0.1
 #: Flow is true where the coarseness of the depth leaves it uncertain by no more than this, px.
 _SURE_PX = 0.5
 
@@ -60,7 +62,7 @@ def read_simulator(folder: Path) -> Truth:
         size = int(facts["width"]), int(facts["height"])
         frames = {r["frame_index"]: _frame(r, camera, scale) for r in _rows(folder, "frames")}
         objects = _objects(_rows(folder, "objects"), frames, size, scale)
-        depth, step = _depth(folder / "depth", facts.get("depth"), scale)
+        depth, step = _depth(folder / "depth", facts.get("depth"), scale, objects)
     except (KeyError, TypeError, ValueError) as error:
         raise TruthError(f"{folder} is damaged ({error!r}): record it again") from None
     starts = [i for i, f in frames.items() if i > 0 and frames[i - 1].segment != f.segment]
@@ -180,7 +182,10 @@ def _contacts(folder: Path) -> tuple[Contact, ...] | None:
 
 
 def _depth(
-    folder: Path, facts: Mapping[str, Any] | None, scale: float
+    folder: Path,
+    facts: Mapping[str, Any] | None,
+    scale: float,
+    objects: Mapping[int, tuple[TruthObject, ...]],
 ) -> tuple[DepthReader | None, float]:
     """The reader, and the coarseness of its values in metres."""
     if facts is None or not folder.is_dir():
@@ -197,7 +202,11 @@ def _depth(
         if steps_HW is None:
             raise TruthError(f"{path} is not an image: record it again")
         depth_HW = (step * steps_HW + offset).astype(np.float32)
-        return depth_HW, np.asarray(steps_HW < saturated)
+        known = (steps_HW < saturated) & (step / 2 <= _SURE_SHARE * depth_HW)
+        for item in objects.get(index, ()):
+            if item.position is None and item.mask_rle is not None:
+                known &= ~decode_mask(item.mask_rle)  # drawn onto the screen, at no depth
+        return depth_HW, np.asarray(known)
 
     return read, step
 

@@ -1,0 +1,80 @@
+"""A scorecard, or the difference of two, as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stpe.evaluate.compare import Comparison, Difference
+from stpe.evaluate.scorecard import Row, Scorecard
+
+
+def card_lines(card: Scorecard) -> list[str]:
+    """A table of the rows, then why other signals have none."""
+    table = [("signal", "metric", "value", "95 % interval", "baseline", "n")]
+    last = ""
+    for row in card.rows:
+        shown = "" if row.signal == last else row.signal
+        last = row.signal
+        table.append(
+            (shown, row.metric, value(row), span(row.interval), _baseline(row), f"{row.n}")
+        )
+    lines = [f"scorecard of {card.uri} against {card.truth_kind} truth"]
+    lines += _aligned(table, right=(2,))
+    lines += [f"not scored: {name}: {why}" for name, why in card.unscored.items()]
+    return lines
+
+
+def comparison_lines(found: Comparison) -> list[str]:
+    """A table of the differences, and the verdict."""
+    table = [("signal and metric", "A", "B", "B - A", "95 % interval", "B is")]
+    for d in found.differences:
+        numbers = (number(d.a), number(d.b), number(d.difference), span(d.interval))
+        table.append((f"{d.name} ({d.unit})" if d.unit != "1" else d.name, *numbers, d.verdict))
+    return [*_aligned(table, right=(1, 2, 3)), _verdict(found.differences)]
+
+
+def _verdict(differences: Sequence[Difference]) -> str:
+    parts = []
+    for verdict in ("better", "worse", "lost", "new", "same", "unknown"):
+        count = sum(d.verdict == verdict for d in differences)
+        if count:
+            parts.append(f"{count} {verdict}")
+    return "B against A: " + ", ".join(parts)
+
+
+def value(row: Row) -> str:
+    """The value with its unit."""
+    unit = "" if row.unit == "1" else f" {row.unit}"
+    return number(row.value) + unit
+
+
+def number(value_: float | None) -> str:
+    """Three significant digits, plainly written."""
+    if value_ is None:
+        return "-"
+    size = abs(value_)
+    if size >= 100:
+        return f"{value_:.0f}"
+    return f"{value_:.1f}" if size >= 10 else f"{value_:.2f}" if size >= 1 else f"{value_:.3f}"
+
+
+def span(interval: tuple[float, float] | None) -> str:
+    """An interval."""
+    return "-" if interval is None else f"{number(interval[0])} .. {number(interval[1])}"
+
+
+def _baseline(row: Row) -> str:
+    if not row.baseline_name:
+        return ""
+    return f"{number(row.baseline)} {row.baseline_name.split(',')[0]}"
+
+
+def _aligned(table: Sequence[tuple[str, ...]], right: tuple[int, ...]) -> list[str]:
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return [
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
