@@ -16,6 +16,9 @@ def test_demo_makes_everything_and_does_nothing_the_second_time(tmp_path):
     assert open_dataset(out).tables["frames"] == 2
     assert first.summary
     assert str(out) in "\n".join(first.lines())
+    assert first.card.row("motion.camera_rotation_deg rotation error, median").n > 1
+    assert str(first.page) in first.lines()[-1]
+    assert "<svg" in first.page.read_text()
     again = run(out, seconds=1.0)
     assert again.result.videos[0].status == "unchanged"
     with pytest.raises(UsageError, match="another recording"):

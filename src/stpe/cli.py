@@ -196,7 +196,7 @@ def align(video: str, log: str, profile: str, as_json: bool) -> int:
 def demo(
     out: Path, video: str | None, seconds: float, seed: int, profile: str, as_json: bool
 ) -> None:
-    """Record a game episode, process it, and show what came out."""
+    """Record a game episode, process it, show what came out, and score it."""
     from stpe import demo as show
 
     def say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""`stpe demo`: record a game episode, or take a video, process it and show what came out."""
+"""`stpe demo`: record a game episode, or take a video, process it, show what came out, score it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from stpe.dataset.reader import Dataset, open_dataset
 from stpe.dataset.writer import DatasetWriter
 from stpe.engine import Engine, Result
 from stpe.errors import MissingExtraError, UsageError
+from stpe.evaluate.report import card_lines
+from stpe.evaluate.run import evaluate_dataset
+from stpe.evaluate.scorecard import Scorecard
 from stpe.pipeline.progress import Progress
 from stpe.simulate.doom import Recording, record
 
@@ -34,6 +37,7 @@ class DemoReport:
         rows: table to number of rows. summary: the narrated summary.
         captions: a few frames, (pts, normal caption).
         result: what the engine did.
+        card: how good every signal is, and page: the same with plots; None without ground truth.
     """
 
     dataset: Path
@@ -46,6 +50,8 @@ class DemoReport:
     summary: str | None
     captions: list[tuple[float, str]]
     result: Result = field(repr=False)
+    card: Scorecard | None = field(default=None, repr=False)
+    page: Path | None = None
 
     def lines(self) -> list[str]:
         """The report for people."""
@@ -60,7 +66,10 @@ class DemoReport:
         found += [f"{'rows':16} {counts}", f"{'time':16} {took}"]
         if self.summary:
             found += ["", self.summary]
-        return found + [f"  at {pts:.1f} s: {text}" for pts, text in self.captions]
+        found += [f"  at {pts:.1f} s: {text}" for pts, text in self.captions]
+        if self.card is not None:
+            found += ["", *card_lines(self.card), f"{'scorecard page':16} {self.page}"]
+        return found
 
 
 def run(
@@ -72,7 +81,8 @@ def run(
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> DemoReport:
-    """Make a dataset at `out` with an annotated video, a contact sheet and a Rerun file in it.
+    """Make a dataset at `out` with an annotated video, a contact sheet and a Rerun file in it, and
+    a scorecard where the episode was recorded here.
 
     The same call again reuses the recording and whatever was processed.
 
@@ -107,6 +117,11 @@ def run(
     files, skipped = _exported(dataset, folder, say)
     took["exports"] = time.monotonic() - begun
     video_id = result.videos[0].video_id
+    evaluation = None
+    if recording is not None:
+        begun = time.monotonic()
+        evaluation = evaluate_dataset(folder, recording.truth, video_id, say)
+        took["scorecard"] = time.monotonic() - begun
     frames = dataset.arrow("frames", video_id, ["pts", "caption_normal"]).to_pylist()
     summaries = dataset.arrow("videos", video_id, ["summary"])["summary"].to_pylist()
     return DemoReport(
@@ -120,6 +135,8 @@ def run(
         summary=summaries[0] if summaries else None,
         captions=_some(frames),
         result=result,
+        card=None if evaluation is None else evaluation.card.brief(),
+        page=None if evaluation is None else evaluation.page,
     )
 
 

@@ -38,7 +38,7 @@ def curve(
     end_s: float,
 ) -> str:
     """Error over time; `marked` are positions of the worst moments."""
-    width, height, left, bottom, top = 460, 150, 52, 22, 10
+    width, height, left, bottom, top = 460, 150, 52, 22, 14
     high = max(max(errors), 1e-9) * 1.05
 
     def x(seconds: float) -> float:

@@ -29,11 +29,8 @@ class Evaluation:
     page: Path
 
     def document(self) -> dict[str, Any]:
-        """The card as it is stored, without the replicates, and the two paths."""
-        document = self.card.document()
-        for row in document["rows"]:
-            del row["draws"]
-        return {**document, "json": str(self.json), "page": str(self.page)}
+        """The figures, and the two paths."""
+        return {**self.card.brief().document(), "json": str(self.json), "page": str(self.page)}
 
 
 def evaluate_dataset(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +114,12 @@ class Scorecard:
         """The row called `signal metric`."""
         return next((row for row in self.rows if row.name == name), None)
 
+    def brief(self) -> Scorecard:
+        """The card without replicates and curves: what a reader of figures wants."""
+        return replace(self, rows=tuple(replace(r, draws=()) for r in self.rows), curves=())
+
     def document(self) -> dict[str, Any]:
-        """As it is stored and printed."""
+        """As it is stored."""
         return {"version": VERSION, **asdict(self)}
 
 
@@ -178,6 +182,7 @@ def block_draws(count: int) -> F64:
 def _row(measure: Measure, blocks: int, weights_RB: F64) -> Row:
     once = np.ones(blocks)
     value = measure.figure(once)
+    blocks = blocks if measure.n > 1 else 0  # one sample has no spread
     draws = _draws(measure.figure, blocks, weights_RB)
     baseline, gain, gain_interval = None, None, None
     if measure.baseline is not None:

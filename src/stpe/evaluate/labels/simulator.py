@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -29,15 +28,11 @@ from stpe.evaluate.truth import (
     TruthObject,
 )
 from stpe.geometry.intrinsics import Intrinsics
+from stpe.simulate.truth_files import VERSION
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
-VERSION = 1
-#: Speed from which an object moves, m/s, where the file does not say.
-MOVING_M_S = 0.05
-#: Velocity is the mean over this much time, half before and half after, as it can be seen.
-_SPAN_S = 0.2
 #: Short-lived effects and the player's own weapon: not things that a detector should report.
 _NOT_THINGS = frozenset({"Self", "Gibs", "SFX", "BulletPuff"})
 #: Visible share of the picture below which an object is not asked for.
@@ -61,7 +56,10 @@ def read_simulator(folder: Path) -> Truth:
         camera = Intrinsics(*(float(facts["intrinsics"][name]) for name in names))
         size = int(facts["width"]), int(facts["height"])
         frames = {r["frame_index"]: _frame(r, camera, scale) for r in _rows(folder, "frames")}
-        objects = _objects(_rows(folder, "objects"), frames, size, scale)
+        seen = _rows(folder, "objects")
+        identities = _identities(seen)
+        objects = _objects(seen, frames, identities, size, scale)
+        contacts = _contacts(folder, frames, identities)
         depth, step = _depth(folder / "depth", facts.get("depth"), scale, objects)
     except (KeyError, TypeError, ValueError) as error:
         raise TruthError(f"{folder} is damaged ({error!r}): record it again") from None
@@ -75,7 +73,7 @@ def read_simulator(folder: Path) -> Truth:
         objects=objects,
         depth=depth,
         transitions=tuple(Transition(i, i) for i in starts),
-        contacts=_contacts(folder),
+        contacts=contacts,
         metric=bool(facts["units_per_metre"]),
         log_lag_ms=0.0,
     )
@@ -115,39 +113,30 @@ def _frame(row: dict[str, Any], camera: Intrinsics, scale: float) -> TruthFrame:
     return TruthFrame(float(row["pts"]), pose, camera, state, int(row.get("episode") or 0))
 
 
+def _identities(rows: list[dict[str, Any]]) -> dict[tuple[int, int], int]:
+    """(episode, object_id) to an identity that is never reused."""
+    keys = sorted({(row.get("episode") or 0, row["object_id"]) for row in rows})
+    return {key: number for number, key in enumerate(keys, start=1)}
+
+
 def _objects(
     rows: list[dict[str, Any]],
     frames: Mapping[int, TruthFrame],
+    identities: Mapping[tuple[int, int], int],
     size: tuple[int, int],
     scale: float,
 ) -> dict[int, tuple[TruthObject, ...]]:
-    keys = sorted({(row.get("episode") or 0, row["object_id"]) for row in rows})
-    identities = {key: number for number, key in enumerate(keys, start=1)}
-    paths: dict[int, dict[int, F64]] = defaultdict(dict)
-    for row in rows:
-        if row["position"] is not None:
-            identity = identities[row.get("episode") or 0, row["object_id"]]
-            paths[identity][row["frame_index"]] = scale * np.array(row["position"])
     found: dict[int, list[TruthObject]] = {index: [] for index in frames}
     for row in rows:
-        index = row["frame_index"]
-        identity = identities[row.get("episode") or 0, row["object_id"]]
-        speed = _velocity(paths.get(identity, {}), index, frames)
-        if speed is None and row["velocity"] is not None:
-            speed = scale * np.array(row["velocity"])
-        moving = row.get("moving")
-        if moving is None and speed is not None:
-            moving = bool(np.linalg.norm(speed) > MOVING_M_S)
-        place = paths.get(identity, {}).get(index)
-        found[index].append(
+        found[row["frame_index"]].append(
             TruthObject(
-                identity,
+                identities[row.get("episode") or 0, row["object_id"]],
                 row["label"],
                 _four(row["box_xyxy"]),
                 row["mask_rle"],
-                None if place is None else _three(place),
-                None if speed is None else _three(speed),
-                moving,
+                _three(row["position"], scale),
+                _three(row["velocity"], scale),
+                row.get("moving"),
                 ignored=bool({row["category"], row["label"]} & _NOT_THINGS)
                 or row["area_px"] < SMALLEST * size[0] * size[1],
             )
@@ -155,30 +144,20 @@ def _objects(
     return {index: tuple(objects) for index, objects in found.items()}
 
 
-def _velocity(path: Mapping[int, F64], index: int, frames: Mapping[int, TruthFrame]) -> F64 | None:
-    """Mean velocity about a frame. Engines that move figures in steps call them still."""
-    here = frames[index].pts
-    if here is None or index not in path:
-        return None
-    first = last = index
-    while first - 1 in path and here - (frames[first - 1].pts or 0.0) <= _SPAN_S / 2 + 1e-9:
-        first -= 1
-    while last + 1 in path and (frames[last + 1].pts or 0.0) - here <= _SPAN_S / 2 + 1e-9:
-        last += 1
-    if first == last:
-        return None
-    seconds = (frames[last].pts or 0.0) - (frames[first].pts or 0.0)
-    return np.asarray((path[last] - path[first]) / seconds)
-
-
-def _contacts(folder: Path) -> tuple[Contact, ...] | None:
-    """Rows of contacts.parquet: frame_index, object_a, object_b and, if known, force_n."""
+def _contacts(
+    folder: Path,
+    frames: Mapping[int, TruthFrame],
+    identities: Mapping[tuple[int, int], int],
+) -> tuple[Contact, ...] | None:
+    """Touching pairs; identity 0 is the immovable scene, or something never in view."""
     if not (folder / "contacts.parquet").exists():
         return None
-    return tuple(
-        Contact(row["frame_index"], (row["object_a"], row["object_b"]), row.get("force_n"))
-        for row in _rows(folder, "contacts")
-    )
+    found = []
+    for row in _rows(folder, "contacts"):
+        episode = frames[row["frame_index"]].segment
+        pair = [identities.get((episode, row[name]), 0) for name in ("object_a", "object_b")]
+        found.append(Contact(row["frame_index"], (pair[0], pair[1]), row["force_n"]))
+    return tuple(found)
 
 
 def _depth(
@@ -243,8 +222,10 @@ def _restless(truth: Truth, index: int, shape: tuple[int, ...]) -> MaskHW:
     return np.asarray(grown, np.bool_)
 
 
-def _three(values: F64) -> tuple[float, float, float]:
-    x, y, z = (float(v) for v in values)
+def _three(values: list[float] | None, scale: float) -> tuple[float, float, float] | None:
+    if values is None:
+        return None
+    x, y, z = (scale * v for v in values)
     return x, y, z
 
 

@@ -59,7 +59,7 @@ def _measures(view: View, truth: Truth, name: str, unit: str) -> list[Measure]:
             aligned = True
             predicted = scale_and_shift(true, predicted)
         error, near = np.abs(predicted - true) / true, _within(true, predicted)
-        flat = np.full_like(true, np.median(true))
+        flat = scale_and_shift(true, np.zeros_like(true))
         frames.append(row["frame_index"])
         flat_error, flat_near = np.abs(flat - true) / true, _within(true, flat)
         sums.append([error.sum(), near.sum(), flat_error.sum(), flat_near.sum(), len(true)])
@@ -87,7 +87,7 @@ def _measures(view: View, truth: Truth, name: str, unit: str) -> list[Measure]:
         "samples",
         figure(0),
         baseline=figure(2),
-        baseline_name="flat wall at the true median depth",
+        baseline_name="a flat wall fitted to the truth",
         note=how,
         series=Series(index, parts[:, 0] / parts[:, 4], "AbsRel"),
         belief=belief,
