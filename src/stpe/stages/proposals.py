@@ -78,50 +78,47 @@ def feature_boxes(dense_hwC: NDArray[Any], limit: int) -> list[F32]:
     y, x = np.divmod(np.arange(count), columns)
     box[:count] = np.stack([x, y, -x - 1, -y - 1], 1)
 
-    # Inner products of the regions' feature sums are all that costs need. A region has the row and
-    # column of one of its patches, `place`.
-    products = (flat @ flat.T).astype(np.float64)
+    # A region's feature sum is in the row of one of its patches, `place`.
     place = list(range(count)) + [0] * (count - 1)
-    square = products.diagonal().tolist()
-    square += [0.0] * (count - 1)
+    square = np.einsum("nc,nc->n", flat, flat).astype(np.float64).tolist() + [0.0] * (count - 1)
     neighbours: list[set[int]] = [set() for _ in range(total)]
     index = np.arange(count).reshape(rows, columns)
-    for a, b in (
-        *zip(index[:, :-1].ravel().tolist(), index[:, 1:].ravel().tolist(), strict=True),
-        *zip(index[:-1].ravel().tolist(), index[1:].ravel().tolist(), strict=True),
-    ):
+    first = np.concatenate([index[:, :-1].ravel(), index[:-1].ravel()])
+    second = np.concatenate([index[:, 1:].ravel(), index[1:].ravel()])
+    gap_E = np.square(flat[first] - flat[second]).sum(1, dtype=np.float64)
+    # A heap of (growth of the within-region spread if the two were joined, the two regions).
+    heap = list(
+        zip((np.maximum(gap_E, 0) / 2).tolist(), first.tolist(), second.tolist(), strict=True)
+    )
+    for _, a, b in heap:
         neighbours[a].add(b)
         neighbours[b].add(a)
-
-    def cost(a: int, b: int, product: float) -> tuple[float, int, int]:
-        """Growth of the within-region spread if `a` joined `b`."""
-        m, n = size[a], size[b]
-        gap = square[a] / (m * m) + square[b] / (n * n) - 2 * product / (m * n)
-        return max(gap, 0.0) * m * n / (m + n), min(a, b), max(a, b)
-
-    heap = [cost(a, b, float(products[a, b])) for a in range(count) for b in neighbours[a] if b > a]
     heapq.heapify(heap)
+    push, pop = heapq.heappush, heapq.heappop
     merged = [False] * total
     for new in range(count, total):
-        growth, a, b = heapq.heappop(heap)
+        growth, a, b = pop(heap)
         while merged[a] or merged[b]:
-            growth, a, b = heapq.heappop(heap)
+            growth, a, b = pop(heap)
         merged[a] = merged[b] = True
         born[new] = died[a] = died[b] = max(growth, born[a], born[b])
-        size[new] = size[a] + size[b]
+        m = size[new] = size[a] + size[b]
         box[new] = np.minimum(box[a], box[b])
-        here, there = place[a], place[b]
-        square[new] = square[a] + square[b] + 2 * float(products[here, there])
-        row = products[here] + products[there]
-        products[here] = row
-        products[:, here] = row
-        place[new] = here
+        here = place[new] = place[a]
+        joined_C = flat[here] = flat[here] + flat[place[b]]
+        square[new] = float(joined_C @ joined_C)
         others = (neighbours[a] | neighbours[b]) - {a, b}
         neighbours[new] = others
-        for other in others:
-            neighbours[other] -= {a, b}
-            neighbours[other].add(new)
-            heapq.heappush(heap, cost(new, other, float(row[place[other]])))
+        own = square[new] / (m * m)
+        products = (flat[[place[other] for other in others]] @ joined_C).tolist()
+        for other, product in zip(others, products, strict=True):
+            near = neighbours[other]
+            near.discard(a)
+            near.discard(b)
+            near.add(new)
+            n = size[other]
+            gap = square[other] / (n * n) + own - 2 * product / (m * n)
+            push(heap, (gap * m * n / (m + n) if gap > 0 else 0.0, other, new))
 
     persistence = np.sqrt(died) - np.sqrt(born)
     sizes = np.array(size)
