@@ -119,8 +119,13 @@ def tidy(mask_HW: MaskHW) -> MaskHW:
 
 def tight_box(mask_HW: MaskHW) -> F32:
     """xyxy around a mask that is not empty."""
-    rows, columns = np.nonzero(mask_HW.any(1))[0], np.nonzero(mask_HW.any(0))[0]
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+    x, y, width, height = cv2.boundingRect(mask_HW.view(np.uint8))
+    return np.array([x, y, x + width, y + height], np.float32)
+
+
+def area(mask_HW: MaskHW) -> int:
+    """Pixels of a mask."""
+    return cv2.countNonZero(mask_HW.view(np.uint8))
 
 
 def distinct(instances: Sequence[Instance], kept: Sequence[Instance] = ()) -> list[Instance]:
@@ -184,10 +189,12 @@ def _inside(part_HW: MaskHW, whole_HW: MaskHW) -> bool:
 
 def rle(mask_HW: MaskHW, height: int, width: int) -> dict[str, Any]:
     """COCO compressed RLE at the given size, as `objects.mask_rle` stores it."""
-    pixels = mask_HW.astype(np.uint8)
+    pixels: Any = mask_HW.view(np.uint8)
     if pixels.shape != (height, width):
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    counts = coco.encode(np.asfortranarray(pixels))["counts"]
+    # A transposed copy, seen the other way round, has its columns one after another; NumPy's own
+    # conversion takes twenty times as long.
+    counts = coco.encode(cv2.transpose(pixels).T)["counts"]
     return {"size": [height, width], "counts": counts.decode("ascii")}
 
 

@@ -20,7 +20,16 @@ from stpe.geometry.homography import transform
 from stpe.models.roles import F32, Detections, Detector, Masks, Segmenter
 from stpe.signals import schema
 from stpe.stages.concepts import map_concepts
-from stpe.stages.instances import Evidence, Instance, distinct, one_name_each, rle, tidy, tight_box
+from stpe.stages.instances import (
+    Evidence,
+    Instance,
+    area,
+    distinct,
+    one_name_each,
+    rle,
+    tidy,
+    tight_box,
+)
 from stpe.stages.motion_rows import FLOW, field_at, matrix_at
 from stpe.stages.proposals import box_iou, propose
 from stpe.stages.stage import ANALYSIS, Output, Request, Stage, Window
@@ -187,7 +196,7 @@ def _supported(instance: Instance, evidence: Evidence) -> bool:
 
 def _unnamed(mask: NDArray[np.bool_], quality: float, evidence: Evidence) -> Instance | None:
     # Objectness is at most one, so quality and area alone rule many out.
-    if quality < UNNAMED or not SMALLEST_SHARE <= mask.mean() <= LARGEST_SHARE:
+    if quality < UNNAMED or not SMALLEST_SHARE <= area(mask) / mask.size <= LARGEST_SHARE:
         return None
     mask = tidy(mask)
     confidence = quality * evidence.objectness(mask)
@@ -205,7 +214,7 @@ def _only(detections: Detections, labels: set[str]) -> Detections:
 
 def _area(instance: Instance) -> float:
     if instance.mask_HW is not None:
-        return float(instance.mask_HW.sum())
+        return float(area(instance.mask_HW))
     x0, y0, x1, y1 = instance.box_4
     return float((x1 - x0) * (y1 - y0))
 
