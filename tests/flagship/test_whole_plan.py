@@ -9,12 +9,13 @@ import av
 import numpy as np
 import pytest
 from flagship_reference import IMAGENET, save_sam3, tiny_rf_detr, tiny_sam3
+from pycocotools import mask as coco
 
 torch = pytest.importorskip("torch", reason="the flagship extra is not installed")
 transformers = pytest.importorskip("transformers", reason="the flagship extra is not installed")
 
+from stpe import cli  # noqa: E402
 from stpe.dataset.reader import open_dataset  # noqa: E402
-from stpe.engine import Engine  # noqa: E402
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def models(save: Callable[..., tuple[Path, Any]], tmp_path: Path) -> dict[str, s
         },
         num_labels=17,
     )
-    detr = tiny_rf_detr(["person", "car"])
+    detr = tiny_rf_detr(["car", "dog"])  # people are found by words
     size = {"size": {"height": 112, "width": 112}}
     folders = {
         "image_embedder": save("DINOv3ViTModel", dinov3)[0],
@@ -69,7 +70,10 @@ def models(save: Callable[..., tuple[Path, Any]], tmp_path: Path) -> dict[str, s
     video = folders["clip_classifier"] / "video_preprocessor_config.json"
     video.write_text(json.dumps({"crop_size": 32, **IMAGENET}))
     folders["segmenter"].mkdir()
-    save_sam3(transformers.Sam3VideoModel(tiny_sam3()).eval(), folders["segmenter"])
+    sam3 = transformers.Sam3VideoModel(tiny_sam3()).eval()
+    with torch.no_grad():  # sure that what is asked for is there
+        sam3.detector_model.detr_decoder.presence_head.layer3.bias.fill_(4.0)
+    save_sam3(sam3, folders["segmenter"])
     return {role: str(folder) for role, folder in folders.items()}
 
 
@@ -89,32 +93,67 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
-def test_every_signal_of_the_plan_is_there(
-    models: dict[str, str], clip: Path, tmp_path: Path
+def test_every_signal_of_the_plan_is_there_and_read_back(
+    models: dict[str, str], clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Not of the hub, and here without weights of their own.
     others = {"flow": "dis", "text_embedder": "none", "shot_detector": "none"}
-    with Engine("flagship", {**models, **others}, workers=1) as engine:
-        result = engine.process(clip, tmp_path / "ds", concepts=["person", "red box"])
-    assert result.profile == "flagship"
-    assert not result.failed
-    assert not {"features", "objects", "depth", "clips", "pose", "tracks"} & set(result.absent)
-    dataset = open_dataset(tmp_path / "ds")
+    choice = [f"--model={role}={model}" for role, model in {**models, **others}.items()]
+    out = tmp_path / "ds"
+    command = ["process", str(clip), "--out", str(out), "--profile", "flagship", "--json"]
+    assert cli.run([*command, "--concepts", "person", "--workers", "1", *choice]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["profile"] == "flagship"
+    assert set(told["absent"]) <= {"transitions", "shots", "state"}, told["absent"]
+
+    dataset = open_dataset(out)
     frames = dataset.arrow("frames").to_pylist()
     assert len(frames) == 6
-    assert all(len(row["embedding"]) == 32 for row in frames)
-    assert all(row["depth_unit"] == "relative" for row in frames)
-    assert all(row["caption_brief"] for row in frames)
+    for row in frames:
+        unit(row["embedding"], 32)
+        assert row["dense_shape"] == [row["dense_shape"][0], row["dense_shape"][1], 32]
+        assert len(row["dense"]) == np.prod(row["dense_shape"])
+        assert len(row["edges"]) == np.prod(row["dense_shape"][:2])
+        assert row["depth_unit"] == "relative"
+        assert len(row["depth"]) == np.prod(row["depth_shape"])
+        assert row["camera_motion"] or row is frames[0]
+        assert all(row[f"caption_{level}"] for level in ("brief", "normal", "detailed"))
+    (video,) = dataset.arrow("videos").to_pylist()
+    unit(video["clip_embedding"], 32)
+    assert video["summary"]
+
     (row,) = dataset.arrow("clips").to_pylist()
+    unit(row["embedding"], 48)
+    unit(row["pooled_embedding"], 32)
     assert row["surprise"] > 0
     assert len(row["classes"]) == 5
+
     objects = dataset.arrow("objects").to_pylist()
-    assert {"person", "red box"} >= {row["label"] for row in objects} != set()
-    people = [row for row in objects if row["label"] == "person"]
-    assert all(len(row["keypoints"]) == 51 for row in people)
-    used = {
-        model["role"]: model["model"]
-        for row in dataset.arrow("artifacts").to_pylist()
-        for model in row["models"] or ()
-    }
-    assert set(models) <= set(used)
+    assert {row["label"] for row in objects} == {"person"}
+    for row in objects:
+        unit(row["embedding"], 32)
+        assert coco.decode(row["mask_rle"]).shape == (96, 160)
+        assert np.isfinite([row["depth"], *row["velocity_px_s"]]).all()
+        assert row["motion"] in ("moving", "static", "unknown")
+        assert len(row["keypoints"]) == 51
+
+    clips = dataset.clips(signals=["frames.embedding", "frames.dense", "frames.depth"], length=4)
+    sample = clips[0]
+    assert sample["frames.embedding"].shape == (4, 32)
+    assert sample["frames.dense"].shape == (4, *frames[0]["dense_shape"])
+    assert sample["frames.depth"].shape == (4, *frames[0]["depth_shape"])
+    np.testing.assert_array_equal(
+        np.ravel(sample["frames.dense"][1]), np.float16(frames[1]["dense"])
+    )
+
+    used = [m for row in dataset.arrow("artifacts").to_pylist() for m in row["models"] or ()]
+    assert set(models) <= {model["role"] for model in used}
+    for model in used:
+        if model["role"] in models:
+            assert len(model["sha256"]) == 64  # of what the folder holds
+            assert model["licence"]
+
+
+def unit(vector: list[float], dimension: int) -> None:
+    assert len(vector) == dimension
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-3)

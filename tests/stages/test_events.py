@@ -250,3 +250,28 @@ def test_health_and_unaligned_frames():
     )
     assert [r["description"] for r in rows] == ["Health fell from 100 to 85."]
     assert rows[0]["confidence"] == pytest.approx(0.7)
+
+
+def test_what_is_fixed_to_the_screen_does_not_start_or_stop():
+    """A weapon in hand bobs while the camera turns; a runner whom it follows strays and stops."""
+    turn = [1.0, 0, 90.0, 0, 1.0, 0, 0, 0, 1.0]  # the world goes 90 px to the right a frame
+    words = ["static"] * 4 + ["moving"] * 4 + ["static"] * 4
+    speeds = [[0.0, 0.0]] * 4 + [[-180.0, 20.0]] * 4 + [[0.0, 0.0]] * 4
+    weapon = [(280 + i % 3, 380 - i % 2, 360 + i % 3, 480) for i in range(12)]
+    runner = [(300 + 12 * i, 200, 340 + 12 * i, 300) for i in range(12)]
+
+    def kinds(homography):
+        rows = events(
+            frames=frames(12, camera_homography=[None] + [homography] * 11),
+            tracks=[track(1, "object"), track(2)],
+            objects=[
+                *seen(1, weapon, motion=words, velocity=speeds),
+                *seen(2, runner, motion=words, velocity=speeds),
+            ],
+        )
+        return {(r["kind"], *r["track_ids"]) for r in rows}
+
+    told = {("starts", 2), ("stops", 2)}
+    assert kinds(turn) == told
+    # The same boxes under a camera that stands still are of something in the world.
+    assert kinds([1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0]) == told | {("starts", 1), ("stops", 1)}

@@ -10,10 +10,10 @@ import pytest
 from pycocotools import mask as coco
 
 from stpe.models import loader
+from stpe.models.concepts import map_concepts
 from stpe.models.roles import Detections, Masks
 from stpe.signals import schema
 from stpe.stages import features, objects
-from stpe.stages.concepts import map_concepts
 from stpe.stages.features import Features
 from stpe.stages.instances import Evidence, Instance, distinct, tidy
 from stpe.stages.objects import Objects

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stpe.signals import schema
 from stpe.stages.event_scene import camera_changes, shot_changes, state_changes
+from stpe.stages.event_screen import screen_fixed
 from stpe.stages.event_tracks import (
     Clock,
     Event,
@@ -38,11 +39,12 @@ class Events(Stage):
     """`events` rows from tracks, the camera, shots and the state log, whichever are there."""
 
     name = "events"
-    version = "2"
+    version = "3"
     reads = ("frames.frame_index",)
     optional = (
         "frames.shot_id",
         "frames.camera_motion",
+        "frames.camera_homography",
         "frames.camera_confidence",
         "frames.state",
         "frames.state_changes",
@@ -77,10 +79,14 @@ class Events(Stage):
         clock = _clock(frames, (window.source.width, window.source.height))
         found: list[Event] = []
         tracks = _tracks(window, clock)
-        for track in tracks.values():
-            changes = motion_changes(track)
-            found += presence(track, clock) + changes + accelerations(track, changes)
-        found += _collisions(window, tracks)
+        cameras = _cameras(frames)
+        in_world = {i: t for i, t in tracks.items() if not screen_fixed(t, clock, cameras)}
+        for number, track in tracks.items():
+            found += presence(track, clock)
+            if number in in_world:
+                changes = motion_changes(track)
+                found += changes + accelerations(track, changes)
+        found += _collisions(window, in_world)
         rows = frames.to_pylist()
         found += camera_changes(rows) + state_changes(rows)
         shots = window.rows.get("shots")
@@ -114,6 +120,17 @@ def _clock(frames: pa.Table, size: tuple[int, int]) -> Clock:
         shots = _numbers(frames, "shot_id").astype(np.float64)
         shots = np.nan_to_num(shots, nan=0).astype(np.int64)
     return Clock(frames["frame_index"].to_numpy(), frames["pts"].to_numpy(), shots, size)
+
+
+def _cameras(frames: pa.Table) -> dict[int, NDArray[np.float64]]:
+    """Frame index to the camera's map from the frame before, where it is known."""
+    maps = _vectors(frames, "camera_homography", 9).reshape(-1, 3, 3)
+    known = np.isfinite(maps).all(axis=(1, 2))
+    return {
+        int(f): m
+        for f, m, k in zip(frames["frame_index"].to_numpy(), maps, known, strict=True)
+        if k
+    }
 
 
 def _tracks(window: Window, clock: Clock) -> dict[int, Track]:

@@ -17,9 +17,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stpe.geometry.homography import transform
+from stpe.models.concepts import map_concepts
 from stpe.models.roles import F32, Detections, Detector, Masks, Segmenter
 from stpe.signals import schema
-from stpe.stages.concepts import map_concepts
 from stpe.stages.instances import (
     Evidence,
     Instance,

@@ -1,7 +1,7 @@
 """What words name, segmented in an image or followed through a video.
 
 A segmenter that reads text is asked directly. Otherwise each word is mapped to the detector's
-class names it stands for (`stpe.stages.concepts`), and the answer says what each was taken for.
+class names it stands for (`stpe.models.concepts`), and the answer says what each was taken for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from stpe.errors import ModelError
+from stpe.models.concepts import map_concepts
 from stpe.models.roles import Detections, FlowEstimator, Segmenter
 from stpe.serve.failures import InvalidInputError
 from stpe.serve.payload import IMAGE_TYPES, VIDEO_TYPES
@@ -29,7 +30,6 @@ from stpe.serve.tasks.schemas import (
     Rle,
 )
 from stpe.serve.tasks.tracking import FAINT, Walk
-from stpe.stages.concepts import map_concepts
 from stpe.stages.instances import Instance, rle
 from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits

@@ -23,6 +23,7 @@ from stpe.models.backends.composed.guided import agreement, exact
 from stpe.models.backends.composed.label_memory import LabelMemory, unit
 from stpe.models.backends.composed.mask_warp import carried, visible_before
 from stpe.models.backends.openvino.session import core_count
+from stpe.models.concepts import map_concepts
 from stpe.models.roles import (
     F32,
     Detector,
@@ -36,7 +37,6 @@ from stpe.models.roles import (
     VideoObject,
     VideoPrompt,
 )
-from stpe.stages.concepts import map_concepts
 from stpe.video.frame import ImageHW3
 
 LONG_SIDE = 1024  # of the frames looked at: the segmenter's own
