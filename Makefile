@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stpe
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench schemathesis clean
 
 demo: $(STAMP)-demo
 	$(BIN)/stpe demo --out demo
@@ -28,11 +28,21 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/kill.py
 
+# The server against its own OpenAPI document; its pins clash with ours, so in an environment apart.
+SCHEMATHESIS := .venv-schemathesis/bin/st
+schemathesis: $(STAMP)-dev $(SCHEMATHESIS)
+	STPE_SCHEMATHESIS=$(abspath $(SCHEMATHESIS)) STPE_SCHEMATHESIS_SECONDS=90 \
+		$(BIN)/python -m pytest tests/serve/test_serve_schema.py
+
 clean:
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) .venv-schemathesis demo build dist
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+$(SCHEMATHESIS):
+	$(PYTHON) -m venv .venv-schemathesis
+	.venv-schemathesis/bin/python -m pip install --quiet 'schemathesis>=4.32,<5'
 
 $(STAMP)-demo: pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[rerun,sim]'

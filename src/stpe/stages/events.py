@@ -125,12 +125,8 @@ def _clock(frames: pa.Table, size: tuple[int, int]) -> Clock:
 def _cameras(frames: pa.Table) -> dict[int, NDArray[np.float64]]:
     """Frame index to the camera's map from the frame before, where it is known."""
     maps = _vectors(frames, "camera_homography", 9).reshape(-1, 3, 3)
-    known = np.isfinite(maps).all(axis=(1, 2))
-    return {
-        int(f): m
-        for f, m, k in zip(frames["frame_index"].to_numpy(), maps, known, strict=True)
-        if k
-    }
+    numbers = frames["frame_index"].to_pylist()
+    return {n: m for n, m in zip(numbers, maps, strict=True) if np.isfinite(m).all()}
 
 
 def _tracks(window: Window, clock: Clock) -> dict[int, Track]:
