@@ -453,6 +453,29 @@ def verify(profile: str | None, as_json: bool) -> int:
 
 
 @cli.command()
+@click.argument("datasets", nargs=-1, required=True, type=click.Path(path_type=Path),
+                metavar="DATASET...")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Write the tables to this file.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Keep the temporal module here.")
+@json_option
+@common
+def train(
+    datasets: tuple[Path, ...], seed: int, out: Path | None, weights: Path | None, as_json: bool
+) -> None:
+    """Measure which signals tell what comes next, and a temporal module, on held-out videos."""
+    from stpe.train.report import train as measure
+
+    report = measure(datasets, seed, weights, lambda line: print(line, file=sys.stderr))
+    if out is not None:
+        out.write_text(report.markdown(), encoding="utf-8")
+    if as_json:
+        _print_json(report.document())
+    else:
+        print(report.markdown(), end="")
+
+
+@cli.command()
 @click.option("--host", help="Address to bind; STPE_API_KEY is needed for any but loopback.")
 @click.option("--port", type=int, help="Port; 8000 if not given.")
 @click.option("--profile", help="Models to serve; by default the best this machine can run.")

@@ -56,7 +56,8 @@ class GameState:
         ground: what it stands on, if the record says that it touches it.
         airborne: height above the ground, in `length_unit`.
         words: other plain facts, by name.
-        position: in `length_unit`. vertical: upward velocity, in `speed_unit`.
+        position: in `length_unit`, the third axis up where the game's is known.
+        vertical: upward velocity, in `speed_unit`.
         heading_deg: anticlockwise from above, so that a turn to the left is positive.
         still: speed below which it stands still. gait: what the speed amounts to in this game.
         episode: number of the round, where the record counts them.
@@ -122,6 +123,9 @@ def _roblox(record: Mapping[str, Any]) -> GameState:
     touches = height is not None and height < 0.5
     surface = ground.get("landing_instance")
     look = _vector(frame.get("look_vector"))
+    place = _vector(root.get("position")) or _vector(frame.get("position"))
+    if place is not None and len(place) == 3:
+        place = (place[0], -place[2], place[1])
     return GameState(
         "the character",
         activity,
@@ -134,7 +138,7 @@ def _roblox(record: Mapping[str, Any]) -> GameState:
         _counters(record),
         ground=str(surface) if touches and surface else None,
         airborne=None if touches else height,
-        position=_vector(root.get("position")) or _vector(frame.get("position")),
+        position=place,
         vertical=velocity[1] if velocity and len(velocity) == 3 else None,  # y is up
         heading_deg=_from_above(look[0], -look[2]) if look and len(look) == 3 else None,
         gait=gait,
