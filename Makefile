@@ -27,6 +27,7 @@ bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/kill.py
+	$(BIN)/python benchmarks/simulated.py --work build/simulated
 
 # The server against its own OpenAPI document; its pins clash with ours, so in an environment apart.
 SCHEMATHESIS := .venv-schemathesis/bin/st

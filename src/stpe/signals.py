@@ -80,7 +80,7 @@ def _s(
 
 _ABSENT = "the stage that writes it did not run; `artifacts` says why"
 
-SIGNALS: tuple[Signal, ...] = (
+_WRITTEN: tuple[Signal, ...] = (
     # videos -------------------------------------------------------------------------------
     _s("videos.uri", pa.string(), "", "Source as it was given"),
     _s("videos.sha256", pa.string(), "", "Content hash of the source; names the file in media/"),
@@ -433,6 +433,30 @@ SIGNALS: tuple[Signal, ...] = (
     _s("artifacts.reason", pa.string(), "", "Why the stage is absent", "it ran"),
 )
 
+#: Confidences that are stored calibrated (`stpe.calibration`), with the raw one beside them.
+CALIBRATED = (
+    "objects.confidence",
+    "objects.track_confidence",
+    "objects.motion_confidence",
+    "objects.mask_confidence",
+    "motion.camera_confidence",
+    "motion.flow_confidence",
+    "frames.camera_confidence",
+    "frames.depth_confidence",
+)
+RAW = "_raw"
+
+
+def _with_raw(written: Signal) -> tuple[Signal, ...]:
+    if written.name not in CALIBRATED:
+        return (written,)
+    doc = f"{written.column} as the stage made it, before calibration"
+    return written, Signal(
+        written.table, written.column + RAW, written.type, written.unit, doc, written.null
+    )
+
+
+SIGNALS: tuple[Signal, ...] = tuple(s for written in _WRITTEN for s in _with_raw(written))
 _BY_NAME = {s.name: s for s in SIGNALS}
 TABLES: tuple[str, ...] = tuple(KEYS)
 
@@ -447,6 +471,16 @@ def signal(name: str) -> Signal:
         near = difflib.get_close_matches(name, _BY_NAME, 3)
         hint = f"; did you mean {', '.join(near)}?" if near else "; `stpe plan --help` lists them"
         raise UsageError(f"no signal is called {name!r}{hint}") from None
+
+
+def written(name: str) -> str:
+    """The signal that a raw confidence comes with; any other name unchanged.
+
+    >>> written("objects.motion_confidence_raw")
+    'objects.motion_confidence'
+    """
+    base = name.removesuffix(RAW)
+    return base if base in CALIBRATED else name
 
 
 def expand(names: Iterable[str]) -> frozenset[str]:

@@ -19,6 +19,7 @@ SHAPES: dict[str, str] = {
     "frames.depth": "depth_shape",
     "motion.flow": "flow_shape",
     "motion.flow_confidence": "flow_shape",
+    "motion.flow_confidence_raw": "flow_shape",
 }
 
 Column = NDArray[Any] | list[Any] | None

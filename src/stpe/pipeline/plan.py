@@ -13,7 +13,7 @@ from stpe.errors import UsageError
 from stpe.models.backends.openvino.session import native_bf16
 from stpe.models.catalog import Model
 from stpe.pipeline.sampling import Sampling
-from stpe.signals import KEYS, SIGNALS, expand
+from stpe.signals import CALIBRATED, KEYS, RAW, SIGNALS, expand, written
 from stpe.stages import registry
 from stpe.stages.stage import Request, Stage
 from stpe.state.reading import StateFile
@@ -167,6 +167,7 @@ def make_plan(
     sampling = sampling or Sampling()
     writer = {signal: s for s in known.values() for signal in s.writes}
     left_out = expand(without)
+    signals = None if signals is None else [written(name) for name in signals]
     if signals is None:
         wanted = frozenset(writer) - left_out
     else:
@@ -201,10 +202,11 @@ def make_plan(
         nodes.append(Node(stage, grid, reads, upstream, roles, phase))
 
     stored = wanted & set(live)
+    raw = frozenset(name + RAW for name in stored if name in CALIBRATED) - left_out
     return Plan(
         nodes=tuple(nodes),
         absent={name: absent[name] for name in sorted(absent) if name in needed},
-        stored=frozenset(stored) | _BASE_SIGNALS,
+        stored=frozenset(stored) | _BASE_SIGNALS | raw,
         tables=_stored_tables(stored, creators, live),
         sampling=sampling,
         request=request,

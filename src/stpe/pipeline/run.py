@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from stpe.calibration import calibrated, digest
 from stpe.dataset.writer import DatasetWriter
 from stpe.pipeline.artifacts import ArtifactStore, content_key
 from stpe.pipeline.crew import Crew
@@ -40,6 +41,7 @@ def plan_key(plan: Plan) -> str:
             ],
             "stored": sorted(plan.stored),
             "absent": dict(plan.absent),
+            "calibration": digest(),
             **plan.sampling.key,
         }
     )
@@ -75,7 +77,7 @@ def process_source(
         writer.add_media(info.sha256, source.media)
         counts: dict[str, int] = {}
         tables = {
-            table: _counted(table, _batches(read, done), counts, progress)
+            table: _counted(table, _batches(read, done, plan), counts, progress)
             for table, read in plan.tables.items()
         }
         provenance = _provenance(plan, done, store)
@@ -97,14 +99,15 @@ def process_source(
     )
 
 
-def _batches(read: Read, done: Execution) -> Iterator[pa.RecordBatch]:
+def _batches(read: Read, done: Execution, plan: Plan) -> Iterator[pa.RecordBatch]:
     """Rows of one table, from one chunk at a time, in batches that Lance can hold several of."""
     reader: Reader = done.reader
     if reader.chunked(read):
         parts: Iterable[pa.Table] = (reader.chunk(read, span.index) for span in done.timeline.spans)
     else:
         parts = [reader.video(read)]
-    for part in parts:
+    for made in parts:
+        part = calibrated(read.table, made, plan.stored)
         rows = max(1, part.num_rows * _BATCH_BYTES // max(part.nbytes, 1))
         yield from part.to_batches(max_chunksize=rows)
 

@@ -7,6 +7,7 @@ from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Any
 
+from stpe.calibration import calibrated
 from stpe.pipeline.artifacts import Artifact, ArtifactStore
 from stpe.pipeline.chunks import Timeline, base_rows
 from stpe.pipeline.jobs import Models, conformed
@@ -75,8 +76,11 @@ def frame_signals(
         frames = () if node.grid is None else (frame,)
         output = stage.process(Window(info, span, frames, 0, len(frames), rows))
         reader.fresh[node.name, chunk] = Artifact(conformed(node, output))
-    made = {table: reader.rows(plan.tables[table], 0) for table in ("frames", "objects")
-            if table in plan.tables}  # fmt: skip
+    made = {
+        table: calibrated(table, reader.rows(plan.tables[table], 0), plan.stored)
+        for table in ("frames", "objects")
+        if table in plan.tables
+    }
     objects = made["objects"].to_pylist() if "objects" in made else []
     frames_row = made["frames"].to_pylist()[0]
     return FrameSignals(**frames_row, objects=tuple(ObjectSignals(**row) for row in objects))

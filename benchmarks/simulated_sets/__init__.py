@@ -1,0 +1,1 @@
+"""Scores on simulated episodes: recording, processing, pooling, baselines, calibration."""
