@@ -53,6 +53,12 @@ class Scene:
         ]
 
 
+def need_objects(truth: Truth) -> None:
+    """Raise NotScoredError where the truth knows no objects."""
+    if truth.objects is None:
+        raise NotScoredError("the truth has no objects")
+
+
 def scenes(view: View, truth: Truth, boxes_only: bool = False) -> list[Scene]:
     """Every frame that was analysed and labelled.
 
@@ -62,15 +68,13 @@ def scenes(view: View, truth: Truth, boxes_only: bool = False) -> list[Scene]:
     Raises:
         NotScoredError: there is no such frame, or no truth or signal of objects.
     """
-    if truth.objects is None:
-        raise NotScoredError("the truth has no objects")
+    need_objects(truth)
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     known = [c for c in _COLUMNS if c != "mask_rle" or not boxes_only]
-    if not view.known("objects", "frame_index") and not len(view.analysed):
-        raise NotScoredError("the dataset has no objects")
+    view.need("objects", "box_xyxy")
     for row in view.rows("objects", known):
         rows[row["frame_index"]].append(row)
-    frames = [int(i) for i in view.analysed if int(i) in truth.objects]
+    frames = [int(i) for i in view.analysed if int(i) in (truth.objects or {})]
     if not frames:
         raise NotScoredError("no analysed frame is labelled")
     return [_scene(truth, index, rows[index]) for index in frames]

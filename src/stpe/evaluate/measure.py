@@ -23,6 +23,9 @@ Numbers = NDArray[np.generic] | Sequence[float]
 Figure = Callable[[F64], float]
 Better = Literal["higher", "lower"]
 
+#: How a reason begins where the truth, not the dataset, has nothing to say.
+NO_TRUTH = "the truth "
+
 
 class NotScoredError(Exception):
     """A scorer's reason, one clause, for having nothing to say of a video."""

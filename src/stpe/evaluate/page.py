@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from stpe.evaluate.moments import Moment
 from stpe.evaluate.plots import curve, reliability_plot, strip
-from stpe.evaluate.report import number, span, value
+from stpe.evaluate.report import number, reasons, span, value
 from stpe.evaluate.scorecard import Curve, Row, Scorecard, Trust
 
 
@@ -132,7 +132,7 @@ def _trust(trust: Sequence[Trust]) -> str:
     if not trust:
         return ""
     cards = "".join(
-        f"<article class='narrow'><h3><code>{t.signal}</code></h3>"
+        f"<article><h3><code>{t.signal}</code></h3>"
         f"<p class='note'>Right means: {html.escape(t.right)}.</p>"
         f"{reliability_plot(t.reliability)}"
         f"<p>Calibration error <b>{number(t.reliability.ece)}</b> "
@@ -142,7 +142,7 @@ def _trust(trust: Sequence[Trust]) -> str:
     return (
         "<section><h2>Confidence against correctness</h2><p class='note'>Across: stated "
         "confidence. Up: share that was right. On the diagonal, confidence can be taken at its "
-        f"word; below it, it boasts.</p><div class='cards'>{cards}</div></section>"
+        f"word; below it, it boasts.</p><div class='cards small'>{cards}</div></section>"
     )
 
 
@@ -150,6 +150,7 @@ def _unscored(unscored: Mapping[str, str]) -> str:
     if not unscored:
         return ""
     items = "".join(
-        f"<li><b>{html.escape(name)}</b>: {html.escape(why)}</li>" for name, why in unscored.items()
+        f"<li><b>{html.escape(names)}</b>: {html.escape(why)}</li>"
+        for names, why in reasons(unscored)
     )
     return f"<section><h2>Not scored</h2><ul>{items}</ul></section>"

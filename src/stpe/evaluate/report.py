@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stpe.evaluate.compare import Comparison, Difference
+from stpe.evaluate.measure import NO_TRUTH
 from stpe.evaluate.scorecard import Row, Scorecard
 
 
@@ -20,8 +21,15 @@ def card_lines(card: Scorecard) -> list[str]:
         )
     lines = [f"scorecard of {card.uri} against {card.truth_kind} truth"]
     lines += _aligned(table, right=(2,))
-    lines += [f"not scored: {name}: {why}" for name, why in card.unscored.items()]
+    lines += [f"not scored: {names}: {why}" for names, why in reasons(card.unscored)]
     return lines
+
+
+def reasons(unscored: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(signals, why they have no score), those for lack of truth in one, last."""
+    found = [(name, why) for name, why in unscored.items() if not why.startswith(NO_TRUTH)]
+    silent = [name for name, why in unscored.items() if why.startswith(NO_TRUTH)]
+    return found + ([(", ".join(silent), "the truth says nothing of them")] if silent else [])
 
 
 def comparison_lines(found: Comparison) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stpe.evaluate.matching import SAME, Scene, scenes
+from stpe.evaluate.matching import SAME, Scene, need_objects, scenes
 from stpe.evaluate.measure import Belief, Figure, Measure, NotScoredError, Series
 from stpe.evaluate.overlap import box_iou
 from stpe.evaluate.truth import Truth
@@ -25,8 +25,9 @@ _RECALLS: F64 = np.linspace(0, 1, 101)
 
 def score(view: View, truth: Truth) -> list[Measure]:
     """Boxes, whatever they are called, against true ones of the labelled classes."""
+    need_objects(truth)
     view.need("objects", "box_xyxy")
-    if truth.objects is not None and not truth.instances:
+    if not truth.instances:
         raise NotScoredError("the truth is one foreground, not objects: see the masks")
     seen = scenes(view, truth, boxes_only=True)
     frames = np.array([scene.frame for scene in seen], np.int64)

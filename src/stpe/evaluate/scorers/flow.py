@@ -21,6 +21,7 @@ def score(view: View, truth: Truth) -> list[Measure]:
     if truth.flow is None:
         raise NotScoredError("the truth has no flow")
     view.need("motion", "flow")
+    view.need("motion", "previous_frame_index")
     frames, sums, trust, right = [], [], [], []
     random = np.random.default_rng(0)
     for row in view.rows("motion", _COLUMNS):

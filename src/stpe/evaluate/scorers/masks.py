@@ -10,7 +10,7 @@ from pycocotools import mask as coco
 
 from stpe.dataset.masks import decode_mask
 from stpe.evaluate.masks import contour_accuracy
-from stpe.evaluate.matching import Scene, rle_bytes, scenes
+from stpe.evaluate.matching import Scene, need_objects, rle_bytes, scenes
 from stpe.evaluate.measure import Belief, Measure, NotScoredError, Series
 from stpe.evaluate.truth import Truth
 from stpe.evaluate.view import View
@@ -20,6 +20,7 @@ F64 = NDArray[np.float64]
 
 def score(view: View, truth: Truth) -> list[Measure]:
     """J and F of the mask that fits each true object best, and J of one track a true object."""
+    need_objects(truth)
     view.need("objects", "mask_rle")
     seen = [s for s in scenes(view, truth) if s.truths and all(t.mask_rle for t in s.truths)]
     if not seen:

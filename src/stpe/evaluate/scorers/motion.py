@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stpe.evaluate.matching import scenes
+from stpe.evaluate.matching import need_objects, scenes
 from stpe.evaluate.measure import Belief, Measure, NotScoredError, Series
 from stpe.evaluate.truth import Truth
 from stpe.evaluate.view import View
@@ -29,6 +29,7 @@ class _Judged:
 
 def score(view: View, truth: Truth) -> list[Measure]:
     """Objects that lie on a true one, and scenery where everything that can move is labelled."""
+    need_objects(truth)
     view.need("objects", "motion")
     judged = _judged(view, truth)
     decided = [j for j in judged if j.said in ("moving", "static")]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stpe.evaluate.matching import Scene, scenes
+from stpe.evaluate.matching import Scene, need_objects, scenes
 from stpe.evaluate.measure import Belief, Measure, NotScoredError, Series
 from stpe.evaluate.overlap import box_iou
 from stpe.evaluate.tracking import FramePair, TrackingScore, score_sums, tracking_parts
@@ -30,20 +30,21 @@ _NAMES: tuple[tuple[str, Callable[[TrackingScore], float]], ...] = (
 
 def score(view: View, truth: Truth) -> list[Measure]:
     """Tracks against true identities, by overlap of boxes as MOTChallenge does."""
+    need_objects(truth)
     view.need("objects", "track_id")
-    if truth.objects is not None and not truth.instances:
+    if not truth.instances:
         raise NotScoredError("the truth does not tell objects apart")
     if truth.labelled == frozenset():
         raise NotScoredError("the truth follows some objects only: see the masks and the boxes")
     seen = scenes(view, truth, boxes_only=True)
-    everywhere = _measures(view, seen, [_pair(scene, 0) for scene in seen], _NAMES, "")
+    everywhere = _measures(view, seen, [pair(scene, 0) for scene in seen], _NAMES, "")
     try:
         borders = view.chunk_borders_s
     except NotScoredError:
         borders = ()
     near = _near(view, seen, borders)
     if near:
-        windows = [_pair(scene, window) for scene, window in near]
+        windows = [pair(scene, window) for scene, window in near]
         at_borders = [scene for scene, _ in near]
         names = (_NAMES[0], _NAMES[2], _NAMES[4])
         everywhere += _measures(view, at_borders, windows, names, " at chunk borders")
@@ -88,11 +89,11 @@ def _measures(
     ]
 
 
-def _pair(scene: Scene, window: int) -> FramePair:
+def pair(scene: Scene, window: int) -> FramePair:
+    """True and tracked boxes of one frame; identities of different windows are different ones."""
     tracked = [row for row in scene.found if row["track_id"] is not None]
     true = np.array([t.identity for t in scene.truths], np.int64)
     found = np.array([row["track_id"] for row in tracked], np.int64)
-    # Identities of different windows are different ones.
     shift = window * (1 << 40)
     overlap = box_iou(
         np.array([t.box_xyxy for t in scene.truths]).reshape(-1, 4),

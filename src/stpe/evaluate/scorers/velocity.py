@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from stpe.evaluate.matching import scenes
+from stpe.evaluate.matching import need_objects, scenes
 from stpe.evaluate.measure import Measure, NotScoredError, Series
 from stpe.evaluate.truth import Truth, TruthObject
 from stpe.evaluate.view import View
@@ -25,6 +25,7 @@ _HALF_S = 0.1
 
 def score(view: View, truth: Truth) -> list[Measure]:
     """Error of image velocity and of its part that is the object's own."""
+    need_objects(truth)
     view.need("objects", "velocity_px_s")
     paths: dict[int, dict[int, TruthObject]] = defaultdict(dict)
     for index, objects in (truth.objects or {}).items():
