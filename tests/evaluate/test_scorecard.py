@@ -108,6 +108,15 @@ def test_spoilt_signals_score_what_they_should(tmp_path, episode, truth):
     assert rotation.value == pytest.approx(2, abs=0.1)
 
 
+def test_finding_nothing_is_scored_and_not_looking_is_not(tmp_path, episode, truth):
+    card = scored(tmp_path, episode, truth, ran=("objects", "tracks"))
+    assert card.row("objects.box_xyxy recall at 0.5").value == 0
+    assert card.row("objects.box_xyxy AP, class-agnostic").value == 0
+    assert card.row("objects.mask_rle J, best instance").value == 0
+    assert card.row("objects.track_id HOTA").value == 0
+    assert "motion" in card.unscored
+
+
 def test_relative_depth_is_fitted_and_said_to_be(tmp_path, episode, truth):
     frames = oracle.true_depth(truth, "relative")
     card = scored(tmp_path, episode, truth, frames=frames)

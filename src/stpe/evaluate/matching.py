@@ -71,7 +71,7 @@ def scenes(view: View, truth: Truth, boxes_only: bool = False) -> list[Scene]:
     need_objects(truth)
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     known = [c for c in _COLUMNS if c != "mask_rle" or not boxes_only]
-    view.need("objects", "box_xyxy")
+    view.need("objects", "box_xyxy", "objects")
     for row in view.rows("objects", known):
         rows[row["frame_index"]].append(row)
     frames = [int(i) for i in view.analysed if int(i) in (truth.objects or {})]

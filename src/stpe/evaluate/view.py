@@ -19,6 +19,7 @@ Row = dict[str, Any]
 
 #: Stages of which every chunk has an artifact with frame numbers, cheapest first.
 _CHUNKED = ("frame_camera", "object_motion", "tracklets", "objects", "features")
+_ARTIFACT = ("stage", "chunk", "key")
 
 
 class View:
@@ -66,9 +67,15 @@ class View:
         data = self.dataset.arrow(table, self.video_id, [column])[column]
         return bool(len(data) > data.null_count)
 
-    def need(self, table: str, column: str) -> None:
-        """Raise NotScoredError where the dataset has no such signal."""
-        if not self.known(table, column):
+    def need(self, table: str, column: str, stage: str = "") -> None:
+        """Raise NotScoredError where the dataset has no such signal.
+
+        A table that is empty although `stage` ran has it: nothing was found.
+        """
+        if self.known(table, column):
+            return
+        ran = any(r["stage"] == stage and r["key"] for r in self.rows("artifacts", _ARTIFACT))
+        if not ran or len(self.dataset.arrow(table, self.video_id, [column])):
             raise NotScoredError(f"the dataset has no {table}.{column}")
 
     @cached_property
@@ -77,7 +84,7 @@ class View:
 
         Raises NotScoredError where the artifacts that tell are no longer there.
         """
-        chunks = self.rows("artifacts", ("stage", "chunk", "key"))
+        chunks = self.rows("artifacts", _ARTIFACT)
         by_stage = {
             stage: {r["chunk"]: r["key"] for r in chunks if r["stage"] == stage and r["key"]}
             for stage in _CHUNKED

@@ -29,9 +29,13 @@ def score(view: View, truth: Truth) -> list[Measure]:
         raise NotScoredError("the truth has no depth")
     measures = []
     kinds = (("depth", "depth_unit"), ("geometric_depth", "geometric_unit"))
-    have = [(name, unit) for name, unit in kinds if _has(view, name)]
+    have = [
+        (name, unit)
+        for name, unit in kinds
+        if all(_has(view, column) for column in (name, f"{name}_shape", unit))
+    ]
     if not have:
-        raise NotScoredError("the dataset has no frames.depth")
+        raise NotScoredError("the dataset has no frames.depth with its shape and unit")
     for name, unit in have:
         measures += _measures(view, truth, name, unit)
     if not measures:

@@ -26,7 +26,7 @@ _RECALLS: F64 = np.linspace(0, 1, 101)
 def score(view: View, truth: Truth) -> list[Measure]:
     """Boxes, whatever they are called, against true ones of the labelled classes."""
     need_objects(truth)
-    view.need("objects", "box_xyxy")
+    view.need("objects", "box_xyxy", "objects")
     if not truth.instances:
         raise NotScoredError("the truth is one foreground, not objects: see the masks")
     seen = scenes(view, truth, boxes_only=True)

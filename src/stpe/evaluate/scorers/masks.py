@@ -21,7 +21,7 @@ F64 = NDArray[np.float64]
 def score(view: View, truth: Truth) -> list[Measure]:
     """J and F of the mask that fits each true object best, and J of one track a true object."""
     need_objects(truth)
-    view.need("objects", "mask_rle")
+    view.need("objects", "mask_rle", "objects")
     seen = [s for s in scenes(view, truth) if s.truths and all(t.mask_rle for t in s.truths)]
     if not seen:
         raise NotScoredError("the truth has no masks")

@@ -31,7 +31,7 @@ _NAMES: tuple[tuple[str, Callable[[TrackingScore], float]], ...] = (
 def score(view: View, truth: Truth) -> list[Measure]:
     """Tracks against true identities, by overlap of boxes as MOTChallenge does."""
     need_objects(truth)
-    view.need("objects", "track_id")
+    view.need("objects", "track_id", "tracks")
     if not truth.instances:
         raise NotScoredError("the truth does not tell objects apart")
     if truth.labelled == frozenset():

@@ -26,6 +26,8 @@ _HALF_S = 0.1
 def score(view: View, truth: Truth) -> list[Measure]:
     """Error of image velocity and of its part that is the object's own."""
     need_objects(truth)
+    if not truth.instances:
+        raise NotScoredError("the truth is one foreground: its middle has no velocity of its own")
     view.need("objects", "velocity_px_s")
     paths: dict[int, dict[int, TruthObject]] = defaultdict(dict)
     for index, objects in (truth.objects or {}).items():
