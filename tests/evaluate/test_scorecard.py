@@ -78,7 +78,7 @@ def test_baselines_stand_beside_and_intervals_hold_the_value(perfect):
     for row in card.rows:
         if row.interval is not None:
             assert row.interval[0] <= row.value <= row.interval[1]
-    assert set(card.unscored) == {"shots", "trajectory"}
+    assert set(card.unscored) == {"shots", "trajectory", "captions"}
 
 
 def test_spoilt_signals_score_what_they_should(tmp_path, episode, truth):

@@ -31,6 +31,8 @@ KINDS: dict[str, str] = {
     "action": "the clip looks like that class",
 }
 
+_ACTIVITIES = ("humanoid_state", "player.state", "player.speed", "activity", "speed")
+
 
 def motion_claims(thing: Thing, name: str, row: Row) -> list[Claim]:
     """What is said of a thing's own motion."""
@@ -68,7 +70,7 @@ def event_claims(event: Mapping[str, Any], facts: FrameFacts) -> list[Claim]:
     if isinstance(was, int | float) and isinstance(now, int | float):
         found.append(Claim("counter_change", evidence["key"], now - was, "", row))
     elif isinstance(now, str):
-        subject = who if evidence["key"] in ("humanoid_state", "player.speed") else evidence["key"]
+        subject = who if evidence["key"] in _ACTIVITIES else evidence["key"]
         found.append(Claim("activity_change", subject, now, "", row))
     return found
 

@@ -41,6 +41,8 @@ _ROBLOX = {
     "ragdoll": "limp",
 }
 
+_DOOM = {"hurt": "being hurt", "standing": "standing still", "turning": "turning on the spot"}
+
 
 @dataclass(frozen=True)
 class GameState:
@@ -151,11 +153,15 @@ def _doom(record: Mapping[str, Any]) -> GameState:
     velocity = _vector(player.get("velocity"))
     speed = _speed(player.get("speed"), velocity[:2] if velocity else None)
     still = 5.0
+    raw = player.get("state")
+    activity = None if speed is None else ("standing still" if speed < still else "moving")
+    if isinstance(raw, str):
+        activity = _DOOM.get(raw, raw)
     return GameState(
         "the player",
-        None if speed is None else ("standing still" if speed < still else "moving"),
-        "player.speed",
-        "",
+        activity,
+        "player.state" if isinstance(raw, str) else "player.speed",
+        raw if isinstance(raw, str) else "",
         speed,
         "map units/s",
         "map units",
@@ -181,8 +187,11 @@ def _other(record: Mapping[str, Any]) -> GameState:
         return next((u for u in found if isinstance(u, str)), "")
 
     length = unit("position", "length")
+    said = figure.get("activity", record.get("activity"))
     activity = None if speed is None else ("standing still" if speed < STILL else "moving")
-    known = {*_KEYS, *_COUNTERS, *(("speed",) if not name else ())}
+    if isinstance(said, str):
+        activity = said
+    known = {"activity", *_KEYS, *_COUNTERS, *(("speed",) if not name else ())}
     words = {
         key: value
         for key, value in record.items()
@@ -191,7 +200,7 @@ def _other(record: Mapping[str, Any]) -> GameState:
     return GameState(
         f"the {name}" if name else "the figure" if activity else "the game",
         activity,
-        f"{name}.speed".lstrip("."),
+        "activity" if isinstance(said, str) else f"{name}.speed".lstrip("."),
         "",
         speed,
         unit("speed", "velocity") or (f"{length}/s" if length else ""),

@@ -8,6 +8,7 @@ from stpe.evaluate.measure import Measure
 from stpe.evaluate.scorers import (
     alignment,
     camera,
+    captions,
     depth,
     detection,
     flow,
@@ -36,4 +37,5 @@ SCORERS: Mapping[str, Scorer] = {
     "velocity": velocity.score,
     "depth": depth.score,
     "alignment": alignment.score,
+    "captions": captions.score,
 }
