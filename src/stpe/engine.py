@@ -14,13 +14,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stpe.allocator import released, resident_bytes, steady
 from stpe.dataset.writer import DatasetWriter
 from stpe.errors import DatasetError, InterruptedRunError, ModelError, StpeError, UsageError
 from stpe.geometry.intrinsics import intrinsics
 from stpe.models import loader
 from stpe.models.loaded import Loaded
+from stpe.models.memory.planner import DeviceMemoryStats, memory_stats
 from stpe.pipeline.crew import Crew, Executor, crew_for
-from stpe.pipeline.memory import released, steady
 from stpe.pipeline.plan import Plan, make_plan
 from stpe.pipeline.progress import Progress
 from stpe.pipeline.report import VideoReport
@@ -77,6 +78,19 @@ class FrameComparison:
     appeared: dict[str, int]
     disappeared: dict[str, int]
     common: dict[str, int]
+
+
+@dataclass(frozen=True)
+class MemoryStats:
+    """Memory of this process.
+
+    Attributes:
+        resident_bytes: of main memory, held by the process.
+        devices: those that torch models are on, and what each model takes of them.
+    """
+
+    resident_bytes: int
+    devices: tuple[DeviceMemoryStats, ...]
 
 
 class Engine:
@@ -144,6 +158,11 @@ class Engine:
         if self._crew is not None:
             self._crew.close()
         released()
+
+    def memory_stats(self) -> MemoryStats:
+        """Memory of this process, and what each model takes of the devices that torch models were
+        loaded on; worker processes have their own."""
+        return MemoryStats(resident_bytes(), tuple(memory_stats()))
 
     def role(self, name: str) -> Any:
         """The loaded model that plays a role (see `stpe.models.roles`).

@@ -10,6 +10,12 @@ import pytest
 from flagship_reference import IMAGENET
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of the test's own: what is measured of a model is kept there."""
+    monkeypatch.setenv("STPE_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., tuple[Path, Any]]:
     """save(class name, config, preprocessor settings) -> (folder, the model that was saved)."""

@@ -43,30 +43,6 @@ def test_dinov3_equals_transformers(save: Save, picture: np.ndarray) -> None:
     assert embedder.dimension == 32
 
 
-def test_batches_are_halved_when_memory_runs_out(
-    save: Save, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, _ = save("DINOv3ViTModel", tiny_dinov3())
-    embedder = dinov3.load({"repository": folder}, {"patches": 60, "batch": 8})
-    network = embedder._network
-    whole = network.model
-    images = [np.roll(picture, i, axis=1) for i in range(8)]
-    expected = [f.global_D for f in embedder.embed(images)]
-
-    class Small(torch.nn.Module):
-        """A device that holds three images at a time."""
-
-        def forward(self, pixel_values: Any) -> Any:
-            if len(pixel_values) > 3:
-                raise torch.OutOfMemoryError("device memory exhausted")
-            return whole(pixel_values=pixel_values)
-
-    monkeypatch.setattr(network, "model", Small())
-    found = [f.global_D for f in embedder.embed(images)]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert network.batch == 2
-
-
 @pytest.mark.parametrize("kind", ["relative", "metric"])
 def test_depth_anything_equals_transformers(save: Save, picture: np.ndarray, kind: str) -> None:
     backbone = transformers.Dinov2Config(

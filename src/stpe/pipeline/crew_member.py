@@ -14,12 +14,12 @@ import sys
 import threading
 from multiprocessing.connection import Connection
 
+from stpe.allocator import steady
 from stpe.errors import StageError, StpeError
 from stpe.models.loaded import Loaded
 from stpe.models.loader import Selection
 from stpe.pipeline.crew import Made, Share
 from stpe.pipeline.executor import execute_share
-from stpe.pipeline.memory import steady
 from stpe.pipeline.progress import Progress
 from stpe.video.opening import open_source
 

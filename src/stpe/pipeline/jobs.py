@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from stpe.errors import StageError, StpeError
+from stpe.models.notes import noted
 from stpe.pipeline.artifacts import Artifact, ArtifactStore
 from stpe.pipeline.chunks import Chunk
 from stpe.pipeline.keys import Keyring
@@ -73,6 +74,7 @@ class _Job:
     left: int = 0
     state: pa.Table | None = None
     seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
     rows: dict[str, pa.Table] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -192,7 +194,8 @@ class Jobs:
         window = self._window(job, i)
         begun = time.perf_counter()
         try:
-            output = stage.process(window)
+            with noted() as notes:
+                output = stage.process(window)
         except StpeError as error:
             raise StageError(f"{_where(job, window)}: {error}") from error
         except Exception as error:
@@ -207,6 +210,7 @@ class Jobs:
             spent.seconds += seconds
             spent.windows += 1
             job.seconds += seconds
+            job.notes += notes
             job.outputs[i] = tables
             job.left -= 1
             done = job.left == 0
@@ -230,6 +234,7 @@ class Jobs:
         facts = {
             "seconds": job.seconds,
             "rows": sum(t.num_rows for t in tables.values()),
+            "notes": list(dict.fromkeys(job.notes)),
         }
         artifact = Artifact(tables, job.state, facts)
         job.outputs, job.rows = [], None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -74,13 +74,17 @@ def process_source(
         progress.source(info, shares(plan, info))
         store = ArtifactStore(writer.path / "artifacts")
         done = execute(plan, source, store, models, progress, workers, crew)
+        facts = {key: store.facts(key) for key in done.keys.values()}
+        noted = dict.fromkeys(note for f in facts.values() for note in f.get("notes", ()))
+        warnings = [*done.timeline.facts["warnings"], *noted]
+        done.reader.facts = {**done.reader.facts, "warnings": warnings}
         writer.add_media(info.sha256, source.media)
         counts: dict[str, int] = {}
         tables = {
             table: _counted(table, _batches(read, done, plan), counts, progress)
             for table, read in plan.tables.items()
         }
-        provenance = _provenance(plan, done, store)
+        provenance = _provenance(plan, done, facts)
         tables["artifacts"] = _counted("artifacts", iter([provenance]), counts, progress)
         writer.commit(identity, key, tables)
     reports = tuple(
@@ -95,7 +99,7 @@ def process_source(
         duration_s=done.timeline.facts["duration_s"],
         rows=counts,
         stages=reports,
-        warnings=tuple(done.timeline.facts["warnings"]),
+        warnings=tuple(warnings),
     )
 
 
@@ -122,7 +126,9 @@ def _counted(
         yield batch
 
 
-def _provenance(plan: Plan, done: Execution, store: ArtifactStore) -> pa.RecordBatch:
+def _provenance(
+    plan: Plan, done: Execution, facts: Mapping[str, Mapping[str, Any]]
+) -> pa.RecordBatch:
     """The `artifacts` rows: what each stage made of each chunk, and which stages are absent."""
     records: list[dict[str, Any]] = []
     for node in plan.nodes:
@@ -138,7 +144,6 @@ def _provenance(plan: Plan, done: Execution, store: ArtifactStore) -> pa.RecordB
         ]
         for (name, chunk), key in done.keys.items():
             if name == node.name:
-                facts = store.facts(key)
                 records.append(
                     {
                         "stage": name,
@@ -146,8 +151,8 @@ def _provenance(plan: Plan, done: Execution, store: ArtifactStore) -> pa.RecordB
                         "version": node.stage.version,
                         "key": key,
                         "models": models,
-                        "seconds": facts["seconds"],
-                        "rows": facts["rows"],
+                        "seconds": facts[key]["seconds"],
+                        "rows": facts[key]["rows"],
                     }
                 )
     records += [{"stage": name, "reason": reason} for name, reason in plan.absent.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from stpe.serve.failures import InvalidInputError, NotFoundError
 from stpe.serve.jobs import answers, inputs, media, outputs
 from stpe.serve.jobs.accelerator import accelerator
 from stpe.serve.jobs.media import Worker
-from stpe.serve.metrics import resident_bytes
 from stpe.video.frame import ImageHW3
 
 _CAPTIONS = (
@@ -202,11 +201,12 @@ def list_videos(_: inputs.Empty, worker: Worker) -> outputs.Videos:
 
 
 def memory_stats(_: inputs.Empty, worker: Worker) -> outputs.MemoryStats:
-    """Memory of this process, and of the GPU."""
-    gpu = accelerator()
+    """Memory of this process, of the GPU, and of each model on a device."""
+    gpu, known = accelerator(), worker.engine.memory_stats()
     return outputs.MemoryStats(
-        resident_gb=resident_bytes() / 2**30,
+        resident_gb=known.resident_bytes / 2**30,
         available=gpu is not None,
+        devices=[asdict(device) for device in known.devices],
         **({} if gpu is None else gpu.memory()),
     )
 

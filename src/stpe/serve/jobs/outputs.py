@@ -181,3 +181,8 @@ class MemoryStats(BaseModel):
     max_allocated_gb: float | None = None
     total_gb: float | None = None
     utilization_percent: float | None = None
+    devices: list[Row] = Field(
+        default_factory=list,
+        description="each device that models are on: its bytes in all and free, and of each model "
+        "the weights, whether they are there now, batch sizes, and measured peaks",
+    )

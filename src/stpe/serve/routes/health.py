@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field
 from starlette.responses import PlainTextResponse
 
 from stpe import __version__
+from stpe.allocator import resident_bytes
 from stpe.serve import problems
 from stpe.serve.failures import LoadingError
-from stpe.serve.metrics import resident_bytes
 from stpe.serve.roles import ModelState
 from stpe.serve.services import Feature, Services, services
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from stpe.allocator import released
 from stpe.errors import ModelError, SourceError, UsageError
 from stpe.models.roles import Direction, VideoFrame, VideoPrompt, VideoSegmenter, VideoSession
-from stpe.pipeline.memory import released
 from stpe.serve.failures import BusyError, ConflictError, InvalidInputError, NotFoundError
 from stpe.serve.services import Services
 from stpe.serve.video.settings import VideoSettings

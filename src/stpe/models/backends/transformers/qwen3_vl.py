@@ -47,11 +47,16 @@ class Qwen3VL:
         """
         if not images:
             raise UsageError("a caption needs at least one image")
-        with self._network.inference(f"a question about {len(images)} images"):
-            given = self._inputs(images, prompt(facts, context, previous))
+        question = prompt(facts, context, previous)
+
+        def generate() -> Any:
+            given = self._inputs(images, question)
             answer = self._network.model.generate(
                 **given, max_new_tokens=self._tokens, do_sample=False
-            )[0, given["input_ids"].shape[1] :]
+            )
+            return answer[0, given["input_ids"].shape[1] :].tolist()
+
+        answer = self._network.call(f"a question about {len(images)} images", generate)
         return parse(self._tokenizer.decode(answer, skip_special_tokens=True))
 
     def _inputs(self, images: Sequence[ImageHW3], question: str) -> dict[str, torch.Tensor]:

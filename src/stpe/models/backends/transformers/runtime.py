@@ -1,117 +1,93 @@
-"""What every transformers backend shares: loading, the device, uploads, batches.
+"""What every torch backend shares: loading, the device, preprocessing, turns and batches.
 
 One decode, one upload, all models: an image that several backends look at is copied to the device
-once (`upload` keeps the most recent images there), and resizing and normalisation happen on the
-device. Nothing here needs torchvision.
+once (`uploads.py`), and resizing and normalisation happen there. What a call takes is measured
+the first time and planned for afterwards (`stpe.models.memory`). Nothing here needs torchvision.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
 import threading
-from collections import OrderedDict
+import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stpe.errors import MissingExtraError, ModelError
+from stpe.models.backends.transformers.batches import Batches
+from stpe.models.backends.transformers.graphs import Graphs
+from stpe.models.backends.transformers.torch_module import import_torch
+from stpe.models.backends.transformers.uploads import uploads_to
+from stpe.models.memory.costs import Costs, weights_bytes
+from stpe.models.memory.device import asked_for, ran_out
+from stpe.models.memory.planner import ModelMemory, memory_of, told
 from stpe.video.frame import ImageHW3
 
 if TYPE_CHECKING:
     import torch
 
-log = logging.getLogger(__name__)
-
-
-def import_torch() -> Any:
-    """The torch module. Raises MissingExtraError where the extra is not installed."""
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError(
-            "this model runs in torch, which is not installed: pip install 'stpe[flagship]'"
-        ) from error
-    return torch
-
-
-class Uploads:
-    """The images most recently copied to one device, at most `budget` bytes of them."""
-
-    def __init__(self, device: str, budget: int = 256 << 20) -> None:
-        self._device = device
-        self._budget = budget
-        self._held: OrderedDict[int, tuple[ImageHW3, torch.Tensor]] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, image: ImageHW3) -> torch.Tensor:
-        """The image as a uint8 3xHxW tensor on the device, copied at most once while it is held.
-
-        An image is known by its array object, so it must not be written to meanwhile.
-        """
-        torch = import_torch()
-        with self._lock:
-            found = self._held.get(id(image))
-            if found is not None:
-                self._held.move_to_end(id(image))
-                return found[1]
-        host = torch.from_numpy(np.ascontiguousarray(image))
-        if self._device.startswith("cuda"):
-            host = host.pin_memory()
-        tensor = host.to(self._device, non_blocking=True).permute(2, 0, 1)
-        with self._lock:
-            if id(image) not in self._held:
-                self._bytes += image.nbytes
-            self._held[id(image)] = (image, tensor)
-            while self._bytes > self._budget and len(self._held) > 1:
-                _, (old, _) = self._held.popitem(last=False)
-                self._bytes -= old.nbytes
-        return tensor
-
-    def clear(self) -> None:
-        """Let go of every image."""
-        with self._lock:
-            self._held.clear()
-            self._bytes = 0
-
-
-_uploads: dict[str, Uploads] = {}
+__all__ = ["Network", "import_torch"]
 
 
 class Network:
-    """One transformers model on one device, in inference mode.
+    """One torch model on one device, in inference mode.
 
     Args:
         kind: class name in transformers, such as "DINOv3ViTModel".
         folder: a folder with config.json and safetensors, as a hub repository has them.
         options: `device` (default cuda where there is one, else cpu), `dtype` ("float32" or
-            "bfloat16"; default bfloat16 on a GPU, float32 on a CPU), `batch` (default 16 on a
-            GPU, 1 on a CPU), `compile` (bool; default False).
+            "bfloat16"; default bfloat16 on a GPU, float32 on a CPU), `batch` (items at once at
+            most; default 32 on a GPU, 1 on a CPU). On a GPU also `compile` and `graphs` (bool;
+            default False): the `parts` run compiled by torch, or are replayed as CUDA graphs.
+        parts: paths of the submodules whose forward does the work; "" is the model itself.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
-        ModelError: the folder is incomplete, damaged, or of another model.
+        ModelError: the folder is incomplete, damaged, or of another model; or the weights do not
+            fit into the device's memory.
     """
 
-    def __init__(self, kind: str, folder: Path, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        folder: Path,
+        options: Mapping[str, Any],
+        parts: Sequence[str] = ("",),
+    ) -> None:
         torch = import_torch()
         self.device: str = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
         on_gpu = self.device.startswith("cuda")
         self.dtype: Any = getattr(
             torch, options.get("dtype") or ("bfloat16" if on_gpu else "float32")
         )
-        self.batch: int = options.get("batch") or (16 if on_gpu else 1)
+        self.batch: int = options.get("batch") or (32 if on_gpu else 1)
         self.folder = folder
         self.name = folder.name
-        self.model: Any = self.read(kind).eval().to(self.device)
-        if options.get("compile"):
-            self.model = torch.compile(self.model, mode="max-autotune-no-cudagraphs")
-        self.uploads = _uploads.setdefault(self.device, Uploads(self.device))
-        self._lock = threading.Lock()
+        self.weights_bytes = weights_bytes(folder, self.dtype.itemsize)
+        self.uploads = uploads_to(self.device)
+        self.lock = threading.Lock()
+        self._kind = kind
+        self._memory = memory_of(self.device)
+        begun = time.perf_counter()
+        with self._memory.loading(self, self.weights_bytes):
+            self.model: Any = self.read(kind).eval().to(self.device)
+            self.weights_bytes = sum(_storages(self.model).values())
+        _live.add(self)
+        self._loading_s = time.perf_counter() - begun
+        fixed = on_gpu and bool(options.get("compile") or options.get("graphs"))
+        for part in parts if fixed else ():
+            module = self.model.get_submodule(part)
+            if options.get("compile"):
+                module.compile(mode="max-autotune-no-cudagraphs")
+            if options.get("graphs"):
+                module.forward = Graphs(module.forward)
+        self._fixed = fixed
+        self._costs = Costs(self._memory.device.name, self._identity(options), _software(torch))
+        self._batches = Batches(self, self._memory, self._costs, self.batch, rounded=fixed)
 
     def read(self, kind: str) -> Any:
         """The network on the CPU, from the folder; `config` is set with it. Raises as `Network`."""
@@ -199,53 +175,115 @@ class Network:
 
     @contextmanager
     def inference(self, what: str) -> Iterator[None]:
-        """A turn on the device, without gradients. `what` is named if memory runs out."""
-        torch = import_torch()
+        """A turn on the device, without gradients. `what` names the work: its memory is measured
+        the first time and planned for afterwards.
+
+        Raises:
+            ModelError: memory ran out; the message names the model, `what`, and the bytes.
+        """
+        need = self._costs.peak(what) or 0
+        measure = not self._costs.measured(what)
+        peak = None
         try:
-            with self._lock, torch.inference_mode():
+            with (
+                self.lock,
+                self._memory.turn(self, need, measure) as peak,
+                import_torch().inference_mode(),
+            ):
                 yield
-        except torch.OutOfMemoryError as error:
+        except Exception as error:
+            if not ran_out(error):
+                raise
             self.uploads.clear()
+            missed = max(need, (0 if peak is None else peak.bytes) + asked_for(error))
             raise ModelError(
-                f"{self.name}: {what} does not fit into the memory of {self.device}; use a "
-                "smaller profile or --resolution"
+                f"{self.name}: {what} does not fit into the memory of {self.device}: it needs at "
+                f"least {told(missed)} beside the weights, and {told(self._memory.device.free())} "
+                f"of {told(self._memory.total())} are free; use a smaller profile or --resolution"
             ) from error
+        if peak is not None:
+            self._costs.note(what, 1, peak.bytes)
 
     def batched(
-        self, images: Sequence[ImageHW3], step: Callable[[Sequence[ImageHW3]], list[Any]]
+        self, items: Sequence[Any], step: Callable[[Sequence[Any]], list[Any]]
     ) -> list[Any]:
-        """`step` over the images in batches of one shape, results in order.
+        """`step` over the items in batches of one shape, results in order; see `Batches`.
 
-        A batch that does not fit into the device's memory is halved, and the smaller size is kept
-        and logged. Calls from several threads take turns on the device.
+        Items (arrays) that several threads bring at once share batches. A batch that does not fit
+        into the device's memory is halved, which is noted (`stpe.models.notes`) and kept.
         """
-        torch = import_torch()
-        results: list[Any] = []
-        while len(results) < len(images):
-            start = len(results)
-            shape = images[start].shape
-            stop = start + 1
-            while stop < min(len(images), start + self.batch) and images[stop].shape == shape:
-                stop += 1
-            try:
-                with self._lock, torch.inference_mode():
-                    results += step(images[start:stop])
-            except torch.OutOfMemoryError as error:
-                if stop - start == 1:
-                    raise ModelError(
-                        f"{self.name}: one image of {shape[1]}x{shape[0]} does not fit into the "
-                        f"memory of {self.device}; use a smaller profile or --resolution"
-                    ) from error
-                self.batch = (stop - start) // 2
-                self.uploads.clear()
-                if self.device.startswith("cuda"):
-                    torch.cuda.empty_cache()
-                log.warning("%s: out of memory, batch reduced to %d", self.name, self.batch)
-        return results
+        return self._batches.run(items, step)
+
+    def call(self, what: str, work: Callable[[], Any]) -> Any:
+        """`work()` as a turn of its own, like `inference`; where memory runs out, idle models are
+        moved out for it and it is tried again."""
+        return self._batches.run([None], lambda _: [work()], what)[0]
+
+    @property
+    def movable(self) -> bool:
+        """Whether it can be moved off the device: it shares no weights, and nothing compiled holds
+        their addresses. A CPU model is read again from its files."""
+        if self.device == "cpu" and type(self).read is not Network.read:
+            return False
+        return not self._fixed and not self._shares()
+
+    def _shares(self) -> bool:
+        mine = _storages(self.model).keys()
+        others = [n.model for n in list(_live) if n is not self and n.model is not None]
+        return any(mine & _storages(model).keys() for model in others)
+
+    def move_out(self) -> None:
+        """Free the device's memory. The planner calls this, between turns."""
+        self.model = self.model.to("cpu") if self.device.startswith("cuda") else None
+
+    def move_in(self) -> None:
+        """Bring the weights back. The planner calls this, before a turn."""
+        if self.model is None:
+            self.model = self.read(self._kind).eval()
+        self.model = self.model.to(self.device)
+
+    def memory(self, resident: bool) -> ModelMemory:
+        """What it takes, for `memory_stats`."""
+        return ModelMemory(
+            self.name,
+            self.weights_bytes,
+            resident,
+            dict(self._batches.sizes),
+            {item: dict(known) for item, known in self._costs.peaks.items()},
+            self._loading_s,
+            self._batches.warm_up_s,
+        )
 
     def close(self) -> None:
         """Free the weights and what the device holds for them."""
-        self.model = None
-        self.uploads.clear()
-        if self.device.startswith("cuda"):
-            import_torch().cuda.empty_cache()
+        with self.lock:
+            self.model = None
+            self.uploads.clear()
+            self._memory.leave(self)
+
+    def _identity(self, options: Mapping[str, Any]) -> str:
+        """What another peak would follow from: the architecture, its settings, the options."""
+        config = self.folder / "config.json"
+        told_of = config.read_bytes() if config.is_file() else str(self.weights_bytes).encode()
+        kept = sorted((k, v) for k, v in options.items() if k not in ("device", "batch"))
+        parts = [self._kind, hashlib.sha256(told_of).hexdigest(), str(self.dtype), repr(kept)]
+        return "\n".join(parts)
+
+
+def _storages(model: Any) -> dict[int, int]:
+    """Bytes of each piece of memory that holds weights or buffers, by address."""
+    found = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        storage = tensor.untyped_storage()
+        if storage.nbytes():
+            found[storage.data_ptr()] = storage.nbytes()
+    return found
+
+
+_live: weakref.WeakSet[Network] = weakref.WeakSet()
+
+
+def _software(torch: Any) -> str:
+    import transformers
+
+    return f"torch {torch.__version__}, transformers {transformers.__version__}"

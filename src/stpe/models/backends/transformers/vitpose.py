@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,16 +47,14 @@ class ViTPose:
 
     def joints(self, image: ImageHW3, boxes_N4: F32) -> F32:
         """N x 17 x 3 (x, y in pixels of the image, score in 0..1) of the person in each box."""
-        results: list[F32] = []
-        step = self._network.batch
-        for start in range(0, len(boxes_N4), step):
-            part = np.asarray(boxes_N4[start : start + step], np.float32)
-            with self._network.inference(f"{len(part)} people"):
-                results.append(self._joints(image, part))
-        return np.concatenate(results) if results else np.zeros((0, 17, 3), np.float32)
+        if not len(boxes_N4):
+            return np.zeros((0, 17, 3), np.float32)
+        boxes = list(np.asarray(boxes_N4, np.float32))
+        return np.stack(self._network.batched(boxes, partial(self._joints, image)))
 
-    def _joints(self, image: ImageHW3, boxes_N4: F32) -> F32:
+    def _joints(self, image: ImageHW3, boxes: Sequence[F32]) -> list[F32]:
         torch = import_torch()
+        boxes_N4 = np.stack(boxes)
         centre_N2: F32 = (boxes_N4[:, :2] + boxes_N4[:, 2:]) / np.float32(2)
         width, height = (boxes_N4[:, 2:] - boxes_N4[:, :2]).T
         aspect = self._width / self._height
@@ -73,7 +72,7 @@ class ViTPose:
         grid = np.array(heat_NKhw.shape[:1:-1], np.float32)  # width, height
         points_NK2 = points_NK2 * (size_N2 / (grid - 1))[:, None] + corner_N2[:, None]
         scores = scores_NK.clamp(0, 1).cpu().numpy()[..., None]
-        return np.concatenate([points_NK2, scores], -1).astype(np.float32)
+        return list(np.concatenate([points_NK2, scores], -1).astype(np.float32))
 
     def _cut(self, image: ImageHW3, corner_N2: F32, size_N2: F32) -> torch.Tensor:
         """The boxes, bilinear, black outside the image; the first and the last sample of a row lie

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stpe.errors import UsageError
 from stpe.models.backends.transformers.runtime import Network, import_torch
-from stpe.models.roles import ClipResult
+from stpe.models.roles import F32, ClipResult
 
 if TYPE_CHECKING:
     import torch
@@ -55,48 +55,57 @@ class VJEPA2:
         if frames_THWC.ndim != 4 or not len(frames_THWC):
             raise UsageError("a clip needs at least one frame (T x height x width x 3)")
         taken = ((np.arange(self.length) + 0.5) * len(frames_THWC) / self.length).astype(int)
-        with self._network.inference(f"a clip of {self.length} frames"):
-            clip = self._pixels(frames_THWC[taken])
-            model = self._network.model
-            features = model.vjepa2.encoder(pixel_values_videos=clip).last_hidden_state
-            embedding = model.pooler(features)
-            probabilities = model.classifier(embedding)[0].float().softmax(-1).cpu().numpy()
-            embedding_D = embedding[0].float().cpu().numpy()
-            surprise = self._surprise(clip, features)
+        embedding_D, probabilities, surprise = self._network.batched(
+            [frames_THWC[taken]], self._clips
+        )[0]
         best = np.argsort(-probabilities, kind="stable")[:top_k]
         classes = tuple((self.labels[i], float(probabilities[i])) for i in best)
         norm = max(float(np.linalg.norm(embedding_D)), 1e-12)
         return ClipResult(embedding_D / norm, classes, surprise)
 
+    def _clips(self, clips: Sequence[NDArray[np.uint8]]) -> list[tuple[F32, F32, float | None]]:
+        """Embedding, class probabilities and surprise of each clip."""
+        torch = import_torch()
+        pixels = torch.stack([self._pixels(clip) for clip in clips])
+        model = self._network.model
+        features = model.vjepa2.encoder(pixel_values_videos=pixels).last_hidden_state
+        embeddings = model.pooler(features)
+        probabilities = model.classifier(embeddings).float().softmax(-1).cpu().numpy()
+        surprises = self._surprises(pixels, features)
+        return list(zip(embeddings.float().cpu().numpy(), probabilities, surprises, strict=True))
+
     def _pixels(self, frames_THWC: NDArray[np.uint8]) -> torch.Tensor:
-        """1 x T x 3 x crop x crop: the centre square, as in training."""
+        """T x 3 x crop x crop: the centre square, as in training."""
         height, width = frames_THWC.shape[1:3]
         scale = int(self._crop * _MARGIN) / min(height, width)
         rows, columns = (max(self._crop, round(side * scale)) for side in (height, width))
         planes = import_torch().from_numpy(np.ascontiguousarray(frames_THWC)).permute(0, 3, 1, 2)
         clip = self._network.prepare(planes, (rows, columns), self._settings)
         top, left = (rows - self._crop) // 2, (columns - self._crop) // 2
-        return clip[None, :, :, top : top + self._crop, left : left + self._crop]
+        return clip[:, :, top : top + self._crop, left : left + self._crop]
 
-    def _surprise(self, clip_1T3HW: torch.Tensor, features_1ND: torch.Tensor) -> float | None:
+    def _surprises(
+        self, clips_BT3HW: torch.Tensor, features_BND: torch.Tensor
+    ) -> list[float] | list[None]:
         torch = import_torch()
         steps = self.length // self._tubelet
         if steps < 2:
-            return None
+            return [None] * len(clips_BT3HW)
         past = steps // 2
         model = self._network.model.vjepa2
-        seen = model.encoder(pixel_values_videos=clip_1T3HW[:, : past * self._tubelet])
+        seen = model.encoder(pixel_values_videos=clips_BT3HW[:, : past * self._tubelet])
         context = seen.last_hidden_state
-        places = torch.arange(features_1ND.shape[1], device=context.device)[None]
+        places = torch.arange(features_BND.shape[1], device=context.device)
+        places = places.expand(len(context), -1)
         split = context.shape[1]
         foreseen = model.predictor(
             encoder_hidden_states=context,
             context_mask=[places[:, :split]],
             target_mask=[places[:, split:]],
         ).last_hidden_state.float()
-        target = features_1ND[:, split:].float()
+        target = features_BND[:, split:].float()
         target = torch.nn.functional.layer_norm(target, target.shape[-1:])
-        return float((foreseen - target).abs().mean())
+        return list((foreseen - target).abs().mean((1, 2)).tolist())
 
     def close(self) -> None:
         """Free the weights."""
@@ -105,4 +114,5 @@ class VJEPA2:
 
 def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> VJEPA2:
     """From a hub repository's folder."""
-    return VJEPA2(Network("VJEPA2ForVideoClassification", files["repository"], options))
+    parts = ("vjepa2.encoder", "vjepa2.predictor")
+    return VJEPA2(Network("VJEPA2ForVideoClassification", files["repository"], options, parts))

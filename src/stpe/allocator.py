@@ -1,4 +1,4 @@
-"""Keeping the process small however long the video is.
+"""The process's memory: how much it is, and keeping it small however long the video is.
 
 The C library keeps freed blocks for each thread that asked for them; frames that one thread makes
 and others free then pile up as holes, a few hundred megabytes an hour. Two shared arenas, and
@@ -8,8 +8,10 @@ blocks of a frame's size going straight back to the system, keep it flat.
 from __future__ import annotations
 
 import ctypes
+import resource
 import sys
 from functools import cache
+from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h
 _BLOCK_BYTES = 256 * 1024
@@ -33,3 +35,13 @@ def released() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize()
+    except OSError:  # not Linux: the largest it has been
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

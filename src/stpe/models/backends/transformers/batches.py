@@ -1,0 +1,198 @@
+"""Batches for a device: calls from several threads put together, in sizes that fit its memory.
+
+Stages look at one frame a call, and as many threads call as there are cores. Whoever gets the
+network's turn takes along the items of the same kind that others are waiting with.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from stpe.errors import ModelError
+from stpe.models.backends.transformers.torch_module import import_torch
+from stpe.models.memory.costs import Costs
+from stpe.models.memory.device import asked_for, ran_out
+from stpe.models.memory.planner import DeviceMemory, told
+from stpe.models.notes import note
+
+if TYPE_CHECKING:
+    from stpe.models.backends.transformers.runtime import Network
+
+Step = Callable[[Sequence[Any]], list[Any]]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Job:
+    """One item somebody waits with."""
+
+    item: Any
+    step: Step
+    kind: str
+    together: Hashable
+    result: Any = None
+    error: BaseException | None = None
+    done: bool = False
+
+
+class Batches:
+    """Runs items of a network through its steps.
+
+    Args:
+        network: whose turn is taken.
+        memory: planner of its device.
+        costs: what it is known to take.
+        wanted: items a batch at most.
+        rounded: fill batches up to powers of two, for what is compiled for fixed shapes.
+
+    Attributes:
+        sizes: kind of item to the batch size in use.
+        warm_up_s: seconds of the first call of each kind and size, together.
+    """
+
+    def __init__(
+        self, network: Network, memory: DeviceMemory, costs: Costs, wanted: int, rounded: bool
+    ) -> None:
+        self.sizes: dict[str, int] = {}
+        self.warm_up_s = 0.0
+        self._network = network
+        self._memory = memory
+        self._costs = costs
+        self._wanted = wanted
+        self._rounded = rounded
+        self._most: dict[str, int] = {}  # after memory ran out
+        self._warm: set[tuple[str, int]] = set()
+        self._waiting: list[_Job] = []
+        self._lock = threading.Lock()
+
+    def run(self, items: Sequence[Any], step: Step, kind: str | None = None) -> list[Any]:
+        """`step` over the items, results in order. Items are put together that have one shape.
+
+        Raises:
+            ModelError: one item alone does not fit.
+        """
+        jobs = []
+        for item in items:
+            named = kind or f"{_name(step)} {'x'.join(map(str, item.shape))}"
+            jobs.append(_Job(item, step, named, (named, _same(step))))
+            if getattr(item, "ndim", 0) == 3 and self._network.device.startswith("cuda"):
+                self._network.uploads.get(item)  # it travels while others are worked on
+        with self._lock:
+            self._waiting += jobs
+        for job in jobs:
+            if not job.done:
+                with self._network.lock:
+                    if not job.done:
+                        self._lead(job)
+        for job in jobs:
+            if job.error is not None:
+                raise job.error
+        return [job.result for job in jobs]
+
+    def _lead(self, job: _Job) -> None:
+        size = self._size(job.kind)
+        with self._lock:
+            others = [o for o in self._waiting if o.together == job.together and o is not job]
+            batch = [job, *others[: size - 1]]
+            self._waiting = [w for w in self._waiting if w not in batch]
+        try:
+            found = self._fitting([j.item for j in batch], job.step, job.kind)
+            for one, result in zip(batch, found, strict=True):
+                one.result = result
+        except BaseException as error:
+            for one in batch:
+                one.error = error
+        for one in batch:
+            one.done = True
+
+    def _size(self, kind: str) -> int:
+        """Items a batch may have: one until it is known what one takes."""
+        most = min(self._wanted, self._most.get(kind, self._wanted))
+        size = 1
+        if most > 1 and self._costs.peak(kind) is not None:
+            room = self._memory.room(self._network)
+            while size < most and (self._costs.peak(kind, min(2 * size, most)) or 0) <= room:
+                size = min(2 * size, most)
+        self.sizes[kind] = size
+        return size
+
+    def _fitting(self, items: list[Any], step: Step, kind: str) -> list[Any]:
+        """Results of items that may turn out to be too many for the memory."""
+        results: list[Any] = []
+        while len(results) < len(items):
+            most = min(self._most.get(kind, len(items)), len(items))
+            part = items[len(results) : len(results) + most]
+            found, missed = self._try(part, step, kind)
+            if missed is None:
+                results += found
+                continue
+            self._network.uploads.clear()
+            self._memory.device.empty()
+            if self._memory.make_room(self._network):
+                continue
+            place = self._memory.device.place
+            if len(part) == 1:
+                raise ModelError(
+                    f"{self._network.name}: {kind} needs at least {told(missed)} beside the "
+                    f"weights, and {told(self._memory.device.free())} of "
+                    f"{told(self._memory.total())} are free on {place}; use a smaller profile "
+                    "or --resolution"
+                )
+            self._most[kind] = len(part) // 2
+            self.sizes[kind] = min(self.sizes.get(kind, len(part)), self._most[kind])
+            note(
+                f"{self._network.name}: {len(part)} x {kind} did not fit into the memory of "
+                f"{place}; the batch was reduced to {self._most[kind]}"
+            )
+        return results
+
+    def _try(self, items: list[Any], step: Step, kind: str) -> tuple[list[Any], int | None]:
+        """The results, or the bytes that the items would have needed at least."""
+        count = len(items)
+        if self._rounded:
+            items = items + [items[-1]] * ((1 << (count - 1).bit_length()) - count)
+        size = len(items)
+        need = self._costs.peak(kind, size) or 0
+        begun = time.perf_counter()
+        peak = None
+        try:
+            fresh = not self._costs.measured(kind, size)
+            with (
+                self._memory.turn(self._network, need, measure=fresh) as peak,
+                import_torch().inference_mode(),
+            ):
+                found = step(items)
+        except Exception as error:
+            if not ran_out(error):
+                raise
+            return [], max(need, (0 if peak is None else peak.bytes) + asked_for(error))
+        if peak is not None:
+            self._costs.note(kind, size, peak.bytes)
+        if (kind, size) not in self._warm:
+            self._warm.add((kind, size))
+            self.warm_up_s += time.perf_counter() - begun
+        return found[:count], None
+
+
+def _name(step: Step) -> str:
+    function = step.func if isinstance(step, partial) else step
+    return str(getattr(function, "__name__", "call")).strip("_")
+
+
+def _same(step: Step) -> Hashable:
+    """Equal for steps that do the same."""
+    if not isinstance(step, partial):
+        return step
+    same = (step.func, step.args, tuple(sorted(step.keywords.items())))
+    try:
+        hash(same)
+    except TypeError:
+        return id(step)
+    return same

@@ -1,0 +1,1 @@
+"""What models take of a device's memory: measured, planned, and told."""
