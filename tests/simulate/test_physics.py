@@ -3,13 +3,17 @@ import json
 import random
 
 import av
+import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask as coco
 from reprojection import reproject
 
+from stpe.dataset.masks import decode_mask
 from stpe.errors import MissingExtraError, UsageError
+from stpe.evaluate.labels.recognise import read_truth
+from stpe.evaluate.rigid_flow import rigid_flow
 from stpe.simulate import physics
 from stpe.state.reading import read_log
 
@@ -79,6 +83,35 @@ def test_masks_places_joints_and_depth_agree(recording):
         plain.append(np.abs(images[second] - images[first]))
     assert np.median(np.concatenate(gaps)) < 0.02  # within a pixel, which slanted floor crosses
     assert np.median(np.concatenate(there)) < 0.5 * np.mean(plain)
+
+
+def test_flow_follows_the_parts_of_a_walking_figure(recording):
+    truth = read_truth(recording.truth, (160, 120))
+    x, y = np.meshgrid(np.arange(160) + 0.5, np.arange(120) + 0.5)
+    points = np.stack([x.ravel(), y.ravel()], axis=1)
+    lengths = []
+    for first, second in ((20, 23), (30, 33)):
+        flow, known = truth.flow(first, second, points)
+        masks = {
+            frame: np.asarray(decode_mask(item.mask_rle)).astype(bool)
+            for frame in (first, second)
+            for item in truth.objects[frame]
+            if item.label == "biped"
+        }
+        on = known & masks[first].ravel()
+        assert on.sum() > 100
+        u, v = np.floor(points[on] + flow[on]).astype(int).T
+        # A limb's pixels land on the figure again, to within a pixel at its rim.
+        there = cv2.dilate(masks[second].astype(np.uint8), np.ones((3, 3), np.uint8))
+        assert there[v, u].mean() > 0.98
+        camera_only = rigid_flow(
+            points[on],
+            truth.depth(first)[0].ravel()[on],
+            truth.camera_step(first, second),
+            truth.frames[first].intrinsics,
+        )[0]
+        lengths.append(np.linalg.norm(flow[on] - camera_only, axis=1))
+    assert np.median(np.concatenate(lengths)) > 1
 
 
 def test_log_opens_as_a_state_log(recording):

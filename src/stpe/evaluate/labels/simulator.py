@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stpe.dataset.masks import decode_mask
 from stpe.errors import TruthError
+from stpe.evaluate.labels.parts import Parts
 from stpe.evaluate.rigid_flow import rigid_flow, stays_visible
 from stpe.evaluate.shots import Transition
 from stpe.evaluate.truth import (
@@ -82,7 +83,9 @@ def read_simulator(folder: Path) -> Truth:
             f"{folder / 'frames.parquet'} has {len(frames)} frames and truth.json says "
             f"{truth.frame_count}: record it again"
         )
-    flow = None if depth is None else _flow(truth, depth, step)
+    known = (folder / "parts.parquet").exists()
+    parts = Parts(_rows(folder, "parts"), scale) if known else None
+    flow = None if depth is None else _flow(truth, depth, step, parts)
     return Truth(**{**vars(truth), "flow": flow})
 
 
@@ -190,8 +193,9 @@ def _depth(
     return read, step
 
 
-def _flow(truth: Truth, depth: DepthReader, step: float) -> FlowReader:
-    """Flow of what stands still and stays visible, made when asked for."""
+def _flow(truth: Truth, depth: DepthReader, step: float, parts: Parts | None) -> FlowReader:
+    """Flow of what stays visible, made when asked for: of what stands still, and of the rigid
+    parts of what moves where the simulator knows them."""
 
     def read(first: int, second: int, points_N2: F64) -> tuple[F32, MaskHW] | None:
         move = truth.camera_step(first, second)
@@ -199,17 +203,43 @@ def _flow(truth: Truth, depth: DepthReader, step: float) -> FlowReader:
         camera = truth.frames[first].intrinsics if first in truth.frames else None
         if move is None or a is None or b is None or camera is None:
             return None
+        lens: Intrinsics = camera
         x, y = np.floor(points_N2).astype(np.int64).T
-        here = a[0][y, x]
-        near, _ = rigid_flow(points_N2, np.maximum(here - step / 2, 1e-3), move, camera)
-        far, _ = rigid_flow(points_N2, here + step / 2, move, camera)
-        flow_N2, z_N = rigid_flow(points_N2, here, move, camera)
-        with np.errstate(invalid="ignore"):
-            sure = np.linalg.norm(near - far, axis=1) <= _SURE_PX
-        seen = stays_visible(points_N2 + flow_N2, z_N, np.where(b[1], b[0], 0), 2 * step)
-        return flow_N2, a[1][y, x] & sure & seen & ~_restless(truth, first, a[1].shape)[y, x]
+        here, later = a[0][y, x], np.where(b[1], b[0], 0)
+        flow_N2 = np.zeros(points_N2.shape, np.float32)
+        known_N = a[1][y, x]
+
+        def follow(at_N: MaskHW, way_44: F64) -> None:
+            points, z = points_N2[at_N], here[at_N]
+            near, _ = rigid_flow(points, np.maximum(z - step / 2, 1e-3), way_44, lens)
+            far, _ = rigid_flow(points, z + step / 2, way_44, lens)
+            flow_N2[at_N], z_N = rigid_flow(points, z, way_44, lens)
+            with np.errstate(invalid="ignore"):
+                sure = np.linalg.norm(near - far, axis=1) <= _SURE_PX
+            seen = stays_visible(points + flow_N2[at_N], z_N, later, 2 * step)
+            known_N[at_N] &= sure & seen
+
+        resting = np.ones(len(points_N2), np.bool_)
+        for inside, way in () if parts is None else _ways(truth, parts, first, second, points_N2):
+            resting &= ~inside
+            if way is None:
+                known_N[inside] = False
+            else:
+                follow(inside, way)
+        follow(resting, move)
+        known_N[resting] &= ~_restless(truth, first, a[1].shape)[y, x][resting]
+        return flow_N2, known_N
 
     return read
+
+
+def _ways(
+    truth: Truth, parts: Parts, first: int, second: int, points_N2: F64
+) -> Iterator[tuple[MaskHW, F64 | None]]:
+    poses = [truth.frames[i].camera_to_world_44 for i in (first, second)]
+    assert poses[0] is not None
+    assert poses[1] is not None
+    return parts.steps(first, second, points_N2, poses[0], poses[1])
 
 
 def _restless(truth: Truth, index: int, shape: tuple[int, ...]) -> MaskHW:
