@@ -313,6 +313,13 @@ _WRITTEN: tuple[Signal, ...] = (
     _s("objects.area_px", pa.float32(), "px^2", "Mask area, or box area without a mask"),
     _s("objects.embedding", F32S, "1", "Dense features pooled inside the mask, unit L2", _ABSENT),
     _s(
+        "objects.colors",
+        F32S,
+        "1",
+        "L*a*b* histograms of three bands, top to bottom, 72 roots of shares, unit L2",
+        "fewer than 4 rows or 2 columns of pixels",
+    ),
+    _s(
         "objects.tracklet_id",
         pa.int64(),
         "",

@@ -7,11 +7,13 @@ from stpe.geometry.intrinsics import intrinsics
 from stpe.geometry.rotation import matrix_of
 from stpe.signals import schema
 from stpe.stages.camera import Camera
+from stpe.stages.colors import color_profile
 from stpe.stages.frame_camera import FrameCamera
 from stpe.stages.object_motion import ObjectMotion
 from stpe.stages.stage import Request, Span, Window
 from stpe.stages.tracklets import Tracklets
 from stpe.stages.tracks import Tracks
+from stpe.tracking.likeness import learn
 from stpe.video.frame import SourceInfo
 
 WIDTH, HEIGHT, H, W = 640, 480, 45, 60
@@ -81,7 +83,8 @@ def track(objects, frames, motion=None, shots=None, chunk=None, fps=10.0):
     made = pa.concat_tables(parts)
     for name in ("tracklet_id", "tracklet_confidence"):
         objects = objects.append_column(name, made[name])
-    out = Tracks({}, Request()).process(Window(SOURCE, Span(0, 0, 1e9), rows={"objects": objects}))
+    rows = {"frames": table, "objects": objects}
+    out = Tracks({}, Request()).process(Window(SOURCE, Span(0, 0, 1e9), rows=rows))
     rows = out.tables["objects"].to_pylist()
     ids = {(r["frame_index"], r["object_id"]): r["track_id"] for r in rows}
     return ids, out.tables["tracks"].to_pylist()
@@ -265,3 +268,50 @@ def test_one_thing_under_changing_names_that_jumps_between_rare_frames():
     ids, (seen,) = track(objects_rows(boxes, fps=2.0), range(6), chunk=2, fps=2.0)
     assert set(ids.values()) == {1}
     assert seen["n_frames"] == 6
+
+
+def dressed(shirt):
+    """A colour profile of a person in a shirt of that colour."""
+    image = np.full((60, 30, 3), 90, np.uint8)
+    image[15:35] = shirt
+    return color_profile(image, np.array([0, 0, 30, 60], np.float32), None)
+
+
+def test_identities_exchanged_at_a_meeting_are_set_right_by_looks():
+    red, blue = dressed((200, 40, 40)), dressed((40, 40, 200))
+    rows = []
+    for f in range(40):
+        # Each walks to the middle and turns back; the tracker had them walk through each other.
+        away = 12 * abs(20 - f)
+        for number, (x, colors) in enumerate(((300 - away, red), (310 + away, blue))):
+            rows.append(
+                {
+                    "frame_index": f,
+                    "object_id": number,
+                    "pts": f / 10,
+                    "label": "person",
+                    "confidence": 0.9,
+                    "box_xyxy": [x, 200, x + 40, 300],
+                    "area_px": 4000.0,
+                    "colors": colors,
+                    "tracklet_id": 1 + (number + (f > 20)) % 2,
+                    "tracklet_confidence": 0.9,
+                }
+            )
+    columns = [c for c in rows[0] if c not in ("frame_index", "object_id")]
+    objects = pa.Table.from_pylist(rows, schema("objects", columns))
+    window = Window(SOURCE, Span(0, 0, 1e9), rows={"objects": objects})
+    found = Tracks({}, Request()).process(window).tables["objects"].to_pylist()
+    first, second = ({r["track_id"] for r in found if r["object_id"] == n} for n in (0, 1))
+    assert (first, second) == ({1}, {2})
+
+
+def test_looks_that_tell_nothing_apart_in_a_video_have_no_say():
+    rng = np.random.default_rng(0)
+    told = np.array([[-3.0, -2.0]]) + rng.normal(0, 0.3, (60, 2))
+    other = np.array([[-1.0, -2.0]]) + rng.normal(0, 0.3, (60, 2))
+    likeness = learn(told, other)
+    assert likeness.ratio(np.array([-3.0, -2.0])) > 3
+    assert likeness.ratio(np.array([-1.0, -2.0])) < -3
+    assert likeness.ratio(np.array([-2.0, -5.0])) < 1
+    assert likeness.ratio(np.array([np.nan, np.nan])) == 0

@@ -20,6 +20,7 @@ from stpe.geometry.homography import transform
 from stpe.models.concepts import map_concepts
 from stpe.models.roles import F32, Detections, Detector, Masks, Segmenter
 from stpe.signals import schema
+from stpe.stages.colors import color_profile
 from stpe.stages.instances import (
     Evidence,
     Instance,
@@ -45,6 +46,7 @@ COLUMNS = (
     "mask_confidence",
     "area_px",
     "embedding",
+    "colors",
 )
 DETECTED = 0.3  # detector's score
 CERTAIN = 0.5  # below this score a detection needs a mask that stands out
@@ -61,7 +63,7 @@ class Objects(Stage):
     """`objects` rows of each analysis frame, most confident first."""
 
     name = "objects"
-    version = "2"
+    version = "3"
     optional = (
         "frames.dense",
         "frames.dense_shape",
@@ -115,6 +117,7 @@ class Objects(Stage):
                 else rle(instance.mask_HW, window.source.height, window.source.width),
                 "mask_confidence": instance.mask_confidence,
                 "embedding": evidence.embedding(instance, height, width),
+                "colors": color_profile(image, instance.box_4, instance.mask_HW),
             }
             for number, instance in enumerate(found)
         ]

@@ -120,21 +120,31 @@ def _carry(tracker: Tracker, motion: pa.Table, row: int, size: tuple[int, int]) 
 
 
 def _boxes(objects: pa.Table) -> Boxes:
-    count = len(objects)
-    corners = np.array(objects["box_xyxy"].to_pylist(), np.float64).reshape(count, 4)
-    embeddings = None
-    if count and "embedding" in objects.column_names:
-        rows = objects["embedding"].to_pylist()
-        width = max((len(row) for row in rows if row is not None), default=0)
-        if width:
-            blank = [np.nan] * width
-            embeddings = np.array([blank if row is None else row for row in rows], np.float64)
+    known = "embedding" in objects.column_names
     return Boxes(
-        np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1),
+        centred(objects["box_xyxy"]),
         scores_of(objects),
         [None if name == "object" else name for name in objects["label"].to_pylist()],
-        embeddings,
+        vectors_of(objects["embedding"]) if known else None,
     )
+
+
+def centred(boxes: pa.ChunkedArray) -> F64:
+    """Boxes xyxy as N x (cx, cy, w, h)."""
+    corners = np.array(boxes.to_pylist(), np.float64).reshape(len(boxes), 4)
+    middle, sides = (corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]
+    return np.concatenate([middle, sides], axis=1)
+
+
+def vectors_of(column: pa.ChunkedArray) -> F64 | None:
+    """Vectors of one length as N x D, NaN where null; None where all are."""
+    known = np.flatnonzero(column.is_valid().to_numpy())
+    if not len(known):
+        return None
+    values = pa.concat_arrays([chunk.flatten() for chunk in column.chunks]).to_numpy()
+    vectors = np.full((len(column), len(values) // len(known)), np.nan)
+    vectors[known] = values.reshape(len(known), -1)
+    return vectors
 
 
 def _restore(state: pa.Table | None) -> tuple[Tracker, int | None]:

@@ -1,7 +1,9 @@
 """Identities over the whole video, and what each of them did.
 
-A tracklet becomes a track if, seen as a whole, it is believable: more than one observation, and
-scores that in their better half reach what a good detection has. Only the whole video can tell.
+Tracklets are cut where they met others and joined anew over the whole video (`stpe.tracking.link`).
+What results is a track if, seen as a whole, it is believable: more than one observation, and scores
+that in their better half reach what a good detection has. An observation that is not where those
+before and after it have the track be is left out. Only the whole video can tell.
 """
 
 from __future__ import annotations
@@ -13,10 +15,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stpe.signals import schema
+from stpe.stages.motion_rows import matrix_at
 from stpe.stages.stage import Output, Stage, Window
-from stpe.stages.tracklets import scores_of
+from stpe.stages.tracklets import centred, scores_of, vectors_of
+from stpe.tracking.link import linked
+from stpe.tracking.motion import camera_step
+from stpe.tracking.observed import Observed
+from stpe.tracking.path import strays
 
 F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
 
 BELIEVABLE = 0.75  # mean score of the better half of a track's observations
 _OBJECTS = ("track_id", "track_confidence")
@@ -51,39 +59,39 @@ class Tracks(Stage):
     """`objects.track_id`, consecutive from 1 in order of first appearance, and the `tracks`."""
 
     name = "tracks"
+    version = "2"
     scope = "video"
     reads = (
         "objects.pts",
         "objects.label",
         "objects.confidence",
+        "objects.box_xyxy",
         "objects.area_px",
         "objects.tracklet_id",
         "objects.tracklet_confidence",
     )
     optional = (
-        "objects.box_xyxy",
         "objects.camera_velocity_px_s",
         "objects.origin",
         "objects.mask_confidence",
         "objects.embedding",
         "objects.motion",
         "objects.object_velocity_px_s",
+        "objects.colors",
+        "frames.shot_id",
+        "motion.camera_homography",
     )
     writes = (*(f"objects.{c}" for c in _OBJECTS), *(f"tracks.{c}" for c in _TRACKS))
     length = None
 
     def process(self, window: Window) -> Output:
-        """Judge and describe every tracklet."""
+        """Find, judge and describe every track."""
         size = (window.source.width, window.source.height)
         objects = window.rows["objects"]
-        tracklets = objects["tracklet_id"].fill_null(0).to_numpy()
-        order = np.argsort(tracklets, kind="stable")
-        order = order[tracklets[order] > 0]
-        borders = np.flatnonzero(np.diff(tracklets[order])) + 1
-        groups = np.split(order, borders) if len(order) else []
         score = scores_of(objects)
+        groups = _groups(window, score)
         believed = [group for group in groups if believable(score[group])]
-        believed.sort(key=lambda group: (group[0], tracklets[group[0]]))
+        believed.sort(key=lambda group: int(group[0]))
         ids = np.zeros(len(objects), np.int64)
         rows: list[dict[str, Any]] = []
         for number, group in enumerate(believed, start=1):
@@ -102,6 +110,60 @@ class Tracks(Stage):
                 "tracks": pa.Table.from_pylist(rows, schema=schema("tracks", _TRACKS)),
             }
         )
+
+
+def _groups(window: Window, score: F64) -> list[I64]:
+    """Rows of each thing, in order of time."""
+    objects = window.rows["objects"]
+    known = np.flatnonzero(objects["tracklet_id"].is_valid().to_numpy())
+    if not len(known):
+        return []
+    seen = objects.take(known)
+    boxes, pts = centred(seen["box_xyxy"]), seen["pts"].to_numpy().astype(np.float64)
+    frame = seen["frame_index"].to_numpy()
+    present = [name for name in ("embedding", "colors") if name in seen.column_names]
+    looks = [vectors_of(seen[name]) for name in present]
+    observed = Observed(
+        pts,
+        frame,
+        boxes,
+        seen["tracklet_id"].to_numpy(),
+        _shots(window, frame),
+        score[known],
+        [look for look in looks if look is not None],
+        _camera_path(window, frame),
+        (window.source.width, window.source.height),
+    )
+    number = linked(observed)
+    groups = []
+    for rows in (np.flatnonzero(number == n) for n in range(int(number.max()) + 1)):
+        astray = strays(pts[rows], boxes[rows], score[known[rows]])
+        groups.append(known[rows[~astray]])
+    return groups
+
+
+def _shots(window: Window, frame_N: I64) -> I64:
+    frames = window.rows.get("frames")
+    if frames is None or "shot_id" not in frames.column_names:
+        return np.zeros(len(frame_N), np.int64)
+    shots = frames["shot_id"].fill_null(-1).to_numpy().astype(np.int64)
+    place = np.searchsorted(frames["frame_index"].to_numpy(), frame_N, "right") - 1
+    return np.asarray(shots[np.maximum(place, 0)])
+
+
+def _camera_path(window: Window, frame_N: I64) -> F64:
+    """How far the camera alone has carried the picture's middle by each frame."""
+    motion = window.rows.get("motion")
+    if motion is None or not len(motion) or "camera_homography" not in motion.column_names:
+        return np.zeros((len(frame_N), 2))
+    width, height = window.source.width, window.source.height
+    middle = np.array([width / 2, height / 2, width, height])
+    steps = [
+        camera_step(matrix_at(motion, "camera_homography", row), middle)[0]
+        for row in range(len(motion))
+    ]
+    path = np.cumsum(np.concatenate([np.zeros((1, 2)), steps]), axis=0)
+    return np.asarray(path[np.searchsorted(motion["frame_index"].to_numpy(), frame_N, "right")])
 
 
 def believable(score_N: F64) -> bool:
