@@ -134,6 +134,11 @@ def process(
 
         for line in certificates(out, result):
             print(line, file=sys.stderr)
+    if chosen["camera"]:
+        from stpe.state.show import camera_warnings
+
+        for line in camera_warnings(out, result):
+            print(line, file=sys.stderr)
     if not result.failed:
         return 0
     return 1 if len(result.failed) == len(result.videos) else 3

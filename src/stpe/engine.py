@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from stpe.allocator import released, resident_bytes, steady
 from stpe.dataset.writer import DatasetWriter
 from stpe.errors import DatasetError, InterruptedRunError, ModelError, StpeError, UsageError
-from stpe.geometry.intrinsics import intrinsics
 from stpe.models import loader
 from stpe.models.loaded import Loaded
 from stpe.models.memory.planner import DeviceMemoryStats, memory_stats
@@ -29,6 +28,7 @@ from stpe.pipeline.run import process_source
 from stpe.pipeline.sampling import Sampling
 from stpe.pipeline.single import frame_signals
 from stpe.stages.stage import Request
+from stpe.state.camera_file import read_camera
 from stpe.state.reading import StateFile
 from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits
@@ -182,7 +182,7 @@ class Engine:
         without: Sequence[str] = (),
         concepts: Sequence[str] = (),
         context: str = "",
-        camera: str = "",
+        camera: str | Path = "",
         state: str | Path | None = None,
         image_fps: float | None = None,
     ) -> Plan:
@@ -191,9 +191,9 @@ class Engine:
         long_side = resolution if isinstance(resolution, int) else None
         rate = None if fps == "native" else float(fps)
         sampling = Sampling(rate, size, long_side, image_fps)
-        intrinsics(camera, 1, 1)  # wrong ones are refused here, before any source is opened
+        known, images = read_camera(camera)
         log_file = None if state is None else StateFile.of(state)
-        request = Request(tuple(concepts), context, log_file, camera)
+        request = Request(tuple(concepts), context, log_file, known, images)
         return make_plan(self.selection, request, sampling, signals, without)
 
     def process(
@@ -207,7 +207,7 @@ class Engine:
         without: Sequence[str] = (),
         concepts: Sequence[str] = (),
         context: str = "",
-        camera: str = "",
+        camera: str | Path = "",
         state: str | Path | None = None,
         image_fps: float | None = None,
         limits: Limits | None = None,
@@ -228,8 +228,9 @@ class Engine:
             without: names not to store.
             concepts: words for what to look for.
             context: what the viewer should know, for captions.
-            camera: JSON of the camera's fx, fy, cx, cy in pixels of the stored frame; without it a
-                field of view is assumed.
+            camera: a file, or JSON, of what is known of the camera (`stpe.state.camera_file`):
+                intrinsics, without which a field of view is assumed, poses, depth images. They
+                replace the estimates where the measured flow does not speak against them.
             state: a log of the game or robot to match to the frames.
             image_fps: rate of a folder or ZIP of images that carry no times; 30 by default.
             limits: what is refused of a source.

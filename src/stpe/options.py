@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -122,8 +123,8 @@ def engine_options(command: F) -> F:
             click.option("--without", metavar="A,B", help="Store all but these."),
             click.option("--concepts", metavar="A,B", help="Words for what to look for."),
             click.option("--context", default="", metavar="TEXT", help="Told to the captions."),
-            click.option("--camera", type=click.File(), metavar="FILE",
-                         help="JSON {fx, fy, cx, cy}, in pixels of the stored frame."),
+            click.option("--camera", type=click.Path(), default="", metavar="FILE",
+                         help="Intrinsics, poses, depth: JSON, RealEstate10K, TUM, 7-Scenes."),
             click.option("--state", metavar="LOG",
                          help="Log of the game or robot: JSON, JSONL, CSV, Parquet, MCAP."),
         )
@@ -141,6 +142,6 @@ def arguments(chosen: dict[str, Any]) -> dict[str, Any]:
         "without": split(chosen["without"]) or (),
         "concepts": split(chosen["concepts"]) or (),
         "context": chosen["context"],
-        "camera": chosen["camera"].read() if chosen["camera"] else "",
+        "camera": Path(chosen["camera"]) if chosen["camera"] else "",
         "state": chosen["state"],
     }

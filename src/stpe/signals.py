@@ -94,6 +94,13 @@ _WRITTEN: tuple[Signal, ...] = (
     _s("videos.frame_count", pa.int64(), "", "Frames the decoder yielded"),
     _s("videos.warnings", pa.list_(pa.string()), "", "What was wrong with the source, if anything"),
     _s("videos.alignment", pa.string(), "JSON", "Certificate of the state log", "no log was given"),
+    _s(
+        "videos.camera_check",
+        pa.string(),
+        "JSON",
+        "Whether measured flow agrees with --camera: verdict, warnings, and the numbers behind",
+        "nothing was given",
+    ),
     _s("videos.summary", pa.string(), "", "Narrated summary of the video", _ABSENT),
     _s("videos.clip_embedding", F32S, "1", "Attention-pooled frame embedding, unit L2", _ABSENT),
     # transitions (rows are all decoded frames) --------------------------------------------
@@ -135,9 +142,15 @@ _WRITTEN: tuple[Signal, ...] = (
     _s("frames.saliency", F16S, "1", "Saliency 0..1 on the dense grid, row-major", _ABSENT),
     _s("frames.saliency_shape", I32S, "", "[h, w] of frames.saliency", _ABSENT),
     _s("frames.edges", F16S, "1", "Feature-edge strength 0..1 on the dense grid", _ABSENT),
-    _s("frames.depth", F16S, "see depth_unit", "Depth map, row-major", _ABSENT),
+    _s("frames.depth", F16S, "see depth_unit", "Depth map, row-major; NaN: none", _ABSENT),
     _s("frames.depth_shape", I32S, "", "[h, w] of frames.depth", _ABSENT),
-    _s("frames.depth_unit", pa.string(), "", "metres, or relative (larger is farther)", _ABSENT),
+    _s(
+        "frames.depth_unit",
+        pa.string(),
+        "",
+        "metres, relative (larger is farther), or that of --camera",
+        _ABSENT,
+    ),
     _s("frames.depth_confidence", pa.float32(), "1", "Trust in the depth map as a whole", _ABSENT),
     _s(
         "frames.camera_motion",
@@ -197,14 +210,15 @@ _WRITTEN: tuple[Signal, ...] = (
         "frames.geometric_scale",
         pa.float32(),
         "see geometric_unit",
-        "Length of one trajectory unit, from the path of the camera in the state log",
+        "Length of one trajectory unit, from the path of the camera in the state log; 1 with poses",
         "no aligned log with a path, or the camera hardly moved",
     ),
     _s(
         "frames.geometric_unit",
         pa.string(),
         "",
-        "Unit of geometric_scale and camera_to_world: the log's, or relative without one",
+        "Unit of geometric_scale and camera_to_world: the log's or that of --camera; relative "
+        "without either",
         _ABSENT,
     ),
     _s(
@@ -226,7 +240,8 @@ _WRITTEN: tuple[Signal, ...] = (
         "frames.camera_to_world",
         F32S,
         "see geometric_unit",
-        "4x4 row-major pose; the world is the camera of the trajectory's first frame",
+        "4x4 row-major pose; the world is the camera of the trajectory's first frame, or that of "
+        "the poses of --camera",
         "rotation or travel unknown",
     ),
     _s("frames.caption_brief", pa.string(), "", "Narrated from the signals", _ABSENT),
@@ -299,6 +314,21 @@ _WRITTEN: tuple[Signal, ...] = (
         "1",
         "Inlier share of the camera model times known share of the frame",
         "unknown",
+    ),
+    _s(
+        "motion.pose_agreement",
+        pa.float32(),
+        "1",
+        "Share of flow that follows the poses of --camera over the share that follows the motion "
+        "fitted without them",
+        "no poses were given, nothing moved, or nothing could be fitted",
+    ),
+    _s(
+        "motion.focal_costs",
+        F32S,
+        "1",
+        "Robust residual of flow for 0.6, 1 and 1.67 of the given focal length, lower is better",
+        "no intrinsics were given, or not an interval that is asked",
     ),
     # objects ------------------------------------------------------------------------------
     _s("objects.frame_index", pa.int64(), "", "Decoder frame index", key=True),

@@ -94,6 +94,19 @@ def fit_egomotion(
     return _describe(field, camera, still[0], still[1], None)
 
 
+def given_egomotion(
+    field: FlowField, camera: Intrinsics, rotation_rad: F64, displacement_3: F64
+) -> Egomotion:
+    """A motion known from elsewhere, in the earlier camera's frame, with what the flow says of it.
+
+    Without displacement, rotation alone must explain the flow.
+    """
+    turn = matrix_of(rotation_rad).T
+    length = float(np.linalg.norm(displacement_3))
+    move = None if length < 1e-9 else -turn @ displacement_3 / length
+    return _describe(field, camera, turn, 0.0, move)
+
+
 def _describe(
     field: FlowField, camera: Intrinsics, turn: F64, zoom: float, move: F64 | None
 ) -> Egomotion:

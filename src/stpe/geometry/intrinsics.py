@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stpe.errors import UsageError
+from stpe.geometry.supplied import supplied
 
 F64 = NDArray[np.float64]
 
@@ -37,23 +36,19 @@ class Intrinsics:
 
 
 def intrinsics(camera: str, width: int, height: int) -> Intrinsics:
-    """Intrinsics from the request's JSON (`fx, fy, cx, cy`), or assumed where it is empty.
+    """Intrinsics from the request's JSON (`stpe.geometry.supplied`), or assumed without any.
 
     >>> intrinsics("", 640, 480).cx
     320.0
 
     Raises:
-        UsageError: the JSON is not an object of four numbers with positive focal lengths.
+        UsageError: the JSON is not as it should be.
     """
-    if not camera.strip():
+    known = supplied(camera)
+    if known.numbers is None:
         focal = max(width, height) / 2 / math.tan(math.radians(ASSUMED_FOV_DEG / 2))
         return Intrinsics(focal, focal, width / 2, height / 2)
-    try:
-        given = json.loads(camera)
-        found = Intrinsics(*(float(given[name]) for name in ("fx", "fy", "cx", "cy")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError("--camera wants JSON with the numbers fx, fy, cx, cy in pixels") from error
-    numbers = (found.fx, found.fy, found.cx, found.cy)
-    if not all(map(math.isfinite, numbers)) or min(found.fx, found.fy) <= 0:
-        raise UsageError("--camera: fx and fy must be positive, and all four numbers finite")
-    return found
+    fx, fy, cx, cy = known.numbers
+    if known.normalised:
+        return Intrinsics(fx * width, fy * height, cx * width, cy * height)
+    return Intrinsics(fx, fy, cx, cy)

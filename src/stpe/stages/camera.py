@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from stpe.geometry.egomotion import fit_egomotion
+from stpe.geometry.camera_check import focal_costs, pose_agreement
+from stpe.geometry.egomotion import Egomotion, fit_egomotion, given_egomotion
+from stpe.geometry.field import FlowField
 from stpe.geometry.homography import fit_homography
-from stpe.geometry.intrinsics import intrinsics
+from stpe.geometry.intrinsics import Intrinsics, intrinsics
+from stpe.geometry.rotation import vector_of
+from stpe.geometry.supplied import supplied
 from stpe.signals import schema
-from stpe.stages.motion_rows import FLOW, field_at
+from stpe.stages.motion_rows import FLOW, field_at, step_of
 from stpe.stages.stage import Output, Stage, Window
+
+F64 = NDArray[np.float64]
 
 CUT = 0.5
 _COLUMNS = (
@@ -19,18 +27,25 @@ _COLUMNS = (
     "camera_rotation_deg",
     "camera_translation",
     "camera_confidence",
+    "pose_agreement",
+    "focal_costs",
 )
+#: Of the intervals, one in so many is asked which focal length fits.
+_ASKED = 2
 
 
 class Camera(Stage):
     """Homography, rotation and translation direction of every `motion` row.
 
     Null where two shots meet inside the interval and where too little of the frame is textured.
+    Poses that the user gives take the place of the fitted motion; their confidence is low where
+    flow does not follow them, and `pose_agreement` tells whether it follows another motion better.
     The state carries the strongest cut seen since the last row, for the next chunk's first row.
     """
 
     name = "camera"
-    reads = FLOW
+    version = "2"
+    reads = (*FLOW, "motion.previous_frame_index", "motion.interval_s")
     optional = ("transitions.cut",)
     writes = tuple(f"motion.{column}" for column in _COLUMNS)
     options = ("camera",)
@@ -40,7 +55,7 @@ class Camera(Stage):
     def process(self, window: Window) -> Output:
         """Fit every row of the chunk."""
         size = (window.source.width, window.source.height)
-        camera = intrinsics(self.request.camera, *size)
+        camera, known = intrinsics(self.request.camera, *size), supplied(self.request.camera)
         carried = 0.0 if window.state is None else window.state["cut"][0].as_py()
         cuts = _cuts(window)
         rows: list[dict[str, Any]] = []
@@ -66,11 +81,31 @@ class Camera(Stage):
                         "camera_confidence": max(plane.inlier_share, moved.inlier_share)
                         * field.known_share,
                     }
+                    if known.poses is not None:
+                        step = step_of(known.poses, motion, number)
+                        found |= _given(field, camera, step, moved)
+                    if known.numbers is not None and number % _ASKED == 0:
+                        found["focal_costs"] = focal_costs(field, camera)
             rows.append({**key, **found})
             carried = 0.0
         table = pa.Table.from_pylist(rows, schema=schema("motion", _COLUMNS))
         left = max([carried, *(p for _, p in cuts)])
         return Output({"motion": table}, pa.table({"cut": pa.array([left], pa.float32())}))
+
+
+def _given(
+    field: FlowField, camera: Intrinsics, step_44: F64 | None, fitted: Egomotion
+) -> dict[str, Any]:
+    """The columns that poses decide."""
+    if step_44 is None:
+        return {"camera_rotation_deg": None, "camera_translation": None, "camera_confidence": 0.0}
+    given = given_egomotion(field, camera, vector_of(step_44[:3, :3]), step_44[:3, 3])
+    return {
+        "camera_rotation_deg": given.rotation_deg.tolist(),
+        "camera_translation": None if given.translation is None else given.translation.tolist(),
+        "camera_confidence": given.inlier_share * field.known_share,
+        "pose_agreement": pose_agreement(field, given, fitted),
+    }
 
 
 def _cuts(window: Window) -> list[tuple[int, float]]:

@@ -8,10 +8,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from stpe.geometry.supplied import SuppliedDepth, supplied
 from stpe.models.roles import F32, DepthEstimator
 from stpe.signals import schema
 from stpe.stages.cover import cover
 from stpe.stages.stage import ANALYSIS, Output, Stage, Window
+from stpe.state.camera_file import read_depth
+from stpe.video.frame import Frame, SourceInfo
 
 #: Analysis pixels a stored depth cell; each cell is the mean of its pixels.
 STRIDE = 8
@@ -21,18 +24,25 @@ _OBJECT = ("depth", "depth_confidence")
 
 
 class Depth(Stage):
-    """`frames.depth`: the depth map of each analysis frame, an eighth of its size."""
+    """`frames.depth`: the depth map of each analysis frame, an eighth of its size.
+
+    Depth images that the user gives take the model's place.
+    """
 
     name = "depth"
     reads = ("frames.frame_index",)
     writes = tuple(f"frames.{column}" for column in _FRAME)
     roles = ("depth",)
+    options = ("depth_images",)
     grid = ANALYSIS
 
     def process(self, window: Window) -> Output:
         """One row a frame."""
-        estimator: DepthEstimator = self.models["depth"]
         (frame,) = window.core_frames
+        given = supplied(self.request.depth_images).depth
+        if given is not None:
+            return _given(given, frame, window.source)
+        estimator: DepthEstimator = self.models["depth"]
         (found,) = estimator.depth([frame.image])
         height, width = (max(1, round(n / STRIDE)) for n in found.depth_HW.shape)
         small = cv2.resize(found.depth_HW, (width, height), interpolation=cv2.INTER_AREA)
@@ -45,6 +55,27 @@ class Depth(Stage):
             "depth_confidence": found.confidence,
         }
         return Output({"frames": pa.Table.from_pylist([row], schema("frames", _FRAME))})
+
+
+def _given(given: SuppliedDepth, frame: Frame, source: SourceInfo) -> Output:
+    """A row from the user's depth image of a frame; null where there is none."""
+    row: dict[str, object] = {"frame_index": frame.index, "pts": frame.pts}
+    depth_HW = read_depth(given, frame.index, (source.width, source.height))
+    if depth_HW is not None:
+        height, width = (max(1, round(n / STRIDE)) for n in frame.image.shape[:2])
+        known = np.isfinite(depth_HW).astype(np.float32)
+        total, share = (
+            cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+            for image in (np.nan_to_num(depth_HW), known)
+        )
+        small = np.where(share > 0, total / np.maximum(share, 1e-6), np.nan)
+        row |= {
+            "depth": small.astype(np.float16).ravel(),
+            "depth_shape": [height, width],
+            "depth_unit": given.unit,
+            "depth_confidence": 1.0,
+        }
+    return Output({"frames": pa.Table.from_pylist([row], schema("frames", _FRAME))})
 
 
 class ObjectDepth(Stage):
@@ -77,6 +108,7 @@ class ObjectDepth(Stage):
                 inside = depth_hw[
                     _cells(depth_hw.shape, row["box_xyxy"], row.get("mask_rle"), size)
                 ]
+                inside = inside[np.isfinite(inside)]
                 if inside.size:
                     low, depth, high = (float(q) for q in np.quantile(inside, (0.25, 0.5, 0.75)))
                     confidence = trust / (1 + (high - low) / max(depth, 1e-6))

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from stpe.geometry.intrinsics import Intrinsics, intrinsics
 from stpe.geometry.parallax import Follower, InverseDepth
 from stpe.geometry.rotation import matrix_of
+from stpe.geometry.supplied import Poses, supplied
 from stpe.signals import schema
-from stpe.stages.motion_rows import FLOW, field_at, vector_at
+from stpe.stages.motion_rows import FLOW, field_at, step_of, vector_at
 from stpe.stages.stage import Output, Stage, Window
 
 F64 = NDArray[np.float64]
@@ -95,6 +96,7 @@ class GeometricDepth(Stage):
     reads = (
         "frames.frame_index",
         *FLOW,
+        "motion.previous_frame_index",
         "motion.interval_s",
         "motion.camera_rotation_deg",
         "motion.camera_translation",
@@ -109,6 +111,7 @@ class GeometricDepth(Stage):
         """Follow the chunk's intervals, and report at its analysis frames."""
         size = (window.source.width, window.source.height)
         camera = intrinsics(self.request.camera, *size)
+        poses = supplied(self.request.camera).poses
         frames, motion = window.rows["frames"], window.rows["motion"]
         path = _Path() if window.state is None else _Path.of(window.state)
         ends = motion["frame_index"].to_pylist()
@@ -119,7 +122,7 @@ class GeometricDepth(Stage):
         at = 0
         for number, key in enumerate(frames.select(["frame_index", "pts"]).to_pylist()):
             while at < len(ends) and ends[at] <= key["frame_index"]:
-                path = _after(path, motion, at, camera, size)
+                path = _after(path, motion, at, camera, poses, size)
                 at += 1
             path = path.at_frame(shots[number])
             travel = path.place_3.tolist() if path.known else None
@@ -133,16 +136,21 @@ class GeometricDepth(Stage):
             )
             path = path.onward()
         while at < len(ends):
-            path = _after(path, motion, at, camera, size)
+            path = _after(path, motion, at, camera, poses, size)
             at += 1
         table = pa.Table.from_pylist(rows, schema=schema("frames", _COLUMNS))
         return Output({"frames": table}, path.table())
 
 
 def _after(
-    path: _Path, motion: pa.Table, row: int, camera: Intrinsics, size: tuple[int, int]
+    path: _Path,
+    motion: pa.Table,
+    row: int,
+    camera: Intrinsics,
+    poses: Poses | None,
+    size: tuple[int, int],
 ) -> _Path:
-    """The path after one `motion` row."""
+    """The path after one `motion` row. Poses, if given, say how long the step was."""
     turn = vector_at(motion, "camera_rotation_deg", row)
     seconds = motion["interval_s"][row].as_py()
     seen = field_at(motion, row, size)
@@ -150,7 +158,9 @@ def _after(
         return path.lost()
     move = vector_at(motion, "camera_translation", row)
     turn = np.radians(turn)
-    follower, length = path.follower.advanced(seen, camera, turn, move, seconds)
+    step = None if poses is None else step_of(poses, motion, row)
+    known = None if step is None else float(np.linalg.norm(step[:3, 3]))
+    follower, length = path.follower.advanced(seen, camera, turn, move, seconds, known)
     if length is None:
         return replace(path.lost(), follower=follower)
     place = path.place_3 if move is None else path.place_3 + path.facing_33 @ (length * move)

@@ -7,6 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stpe.geometry.field import FlowField, flow_field
+from stpe.geometry.supplied import Poses
 
 FLOW = ("motion.flow", "motion.flow_shape", "motion.flow_confidence")
 
@@ -36,3 +37,15 @@ def vector_at(table: pa.Table, column: str, row: int) -> NDArray[np.float64] | N
     if not value.is_valid:
         return None
     return np.asarray(value.values.to_numpy(zero_copy_only=False), np.float64)
+
+
+def step_of(poses: Poses, motion: pa.Table, row: int) -> NDArray[np.float64] | None:
+    """The later camera in the earlier camera's frame by given poses; None where they lack one.
+
+    Reads previous_frame_index and interval_s.
+    """
+    earlier, later, pts, seconds = (
+        motion[name][row].as_py()
+        for name in ("previous_frame_index", "frame_index", "pts", "interval_s")
+    )
+    return poses.step((earlier, pts - seconds), (later, pts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stpe.stages.camera import Camera
+from stpe.stages.camera_check import CameraCheck
 from stpe.stages.captions import Captions
 from stpe.stages.clips import Clips
 from stpe.stages.depth import Depth, ObjectDepth
@@ -27,6 +28,7 @@ from stpe.stages.view_shift import ViewShift
 
 STAGES: tuple[type[Stage], ...] = (
     Camera,
+    CameraCheck,
     Captions,
     ClipPooling,
     Clips,

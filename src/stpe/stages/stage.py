@@ -90,7 +90,8 @@ class Request:
     concepts: tuple[str, ...] = ()
     context: str = ""
     state: StateFile | None = None  # a log to match to the frames
-    camera: str = ""  # JSON of user-supplied intrinsics (fx, fy, cx, cy in stored-frame pixels)
+    camera: str = ""  # JSON of what the user knows of the camera: `stpe.geometry.supplied`
+    depth_images: str = ""  # the same JSON's part on depth images, alone
 
 
 class Stage(ABC):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stpe.geometry.rotation import matrix_of
 from stpe.geometry.scale import step_scales
+from stpe.geometry.supplied import Poses, supplied
 from stpe.signals import schema
 from stpe.stages.stage import Output, Stage, Window
 from stpe.state.path import path_of
@@ -29,20 +30,22 @@ class Trajectory(Stage):
     reads = ("frames.camera_travel", "frames.trajectory_id", "frames.camera_rotation_deg")
     optional = ("frames.state",)
     writes = tuple(f"frames.{column}" for column in _COLUMNS)
-    options = ("state",)
+    options = ("state", "camera")
     scope = "video"
     length = None
 
     def process(self, window: Window) -> Output:
         """One row a frame."""
         frames = window.rows["frames"].to_pylist()
-        known = self._known_steps(frames)
+        poses = supplied(self.request.camera).poses
+        if poses is not None:
+            return _output([_given(frame, poses) for frame in frames])
+        steps, unit = self._known_steps(frames)
         rows: list[dict[str, Any]] = []
         for _, group in groupby(enumerate(frames), key=lambda item: item[1]["trajectory_id"]):
             numbers, members = zip(*group, strict=True)
-            steps, unit = known
             rows += _followed(members, steps[list(numbers)], unit)
-        return Output({"frames": pa.Table.from_pylist(rows, schema=schema("frames", _COLUMNS))})
+        return _output(rows)
 
     def _known_steps(self, frames: list[dict[str, Any]]) -> tuple[F64, str]:
         """How far the log says that the camera went since the row before, NaN where it does not,
@@ -57,6 +60,22 @@ class Trajectory(Stage):
         places, unit = found
         steps[1:] = np.linalg.norm(np.diff(places, axis=0), axis=1)
         return steps, unit
+
+
+def _output(rows: list[dict[str, Any]]) -> Output:
+    return Output({"frames": pa.Table.from_pylist(rows, schema=schema("frames", _COLUMNS))})
+
+
+def _given(frame: dict[str, Any], poses: Poses) -> dict[str, Any]:
+    """A row by given poses."""
+    pose = poses.at(frame["frame_index"], frame["pts"])
+    return {
+        "frame_index": frame["frame_index"],
+        "pts": frame["pts"],
+        "geometric_scale": 1.0,
+        "geometric_unit": poses.unit,
+        "camera_to_world": None if pose is None else pose.ravel().tolist(),
+    }
 
 
 def _followed(frames: tuple[dict[str, Any], ...], known_N: F64, unit: str) -> list[dict[str, Any]]:

@@ -45,6 +45,18 @@ def certificates(out: Path, result: Result) -> Iterator[str]:
             yield f"state log: {told(json.loads(stored[0]))}"
 
 
+def camera_warnings(out: Path, result: Result) -> Iterator[str]:
+    """A line for each thing that speaks against `--camera` in a video that was processed."""
+    dataset = open_dataset(out)
+    for video in result.videos:
+        if video.video_id is None or video.status == "failed":
+            continue
+        stored = dataset.arrow("videos", video.video_id, ["camera_check"])["camera_check"]
+        for text in filter(None, stored.to_pylist()):
+            for warning in json.loads(text)["warnings"]:
+                yield f"warning: {video.uri}: {warning}"
+
+
 def told(document: dict[str, Any]) -> str:
     """A certificate in one or a few lines."""
     if document["verdict"] != "aligned":

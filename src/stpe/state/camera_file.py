@@ -1,0 +1,174 @@
+"""Reads what the user gives as `--camera`: JSON, or a trajectory file of a known layout.
+
+- JSON as in `stpe.geometry.supplied`; `depth` may be a folder's name, or {folder, scale}.
+- RealEstate10K: an address line, then `time fx fy cx cy 0 0` and a 3x4 world-to-camera pose a
+  frame; intrinsics as shares of the frame.
+- TUM RGB-D: `time tx ty tz qx qy qz qw`, camera-to-world; times count from the first.
+- 7-Scenes and ScanNet: sixteen numbers a frame, camera-to-world, one frame after the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stpe.errors import SourceError, UsageError
+from stpe.geometry.supplied import SuppliedDepth, supplied
+
+_IMAGES = (".png",)
+#: PNG depth of RGB-D data sets is in millimetres, unless said otherwise.
+_MILLIMETRES = 1e-3
+
+
+def read_camera(given: str | Path) -> tuple[str, str]:
+    """The document of a file, or of JSON given as text, and its part on depth images alone.
+
+    What depends on the file depends on these alone: they hold a hash of the images.
+
+    Raises:
+        UsageError: it cannot be read, or says something impossible.
+    """
+    if not str(given).strip():
+        return "", ""
+    if isinstance(given, str) and given.lstrip().startswith("{"):
+        document, folder = _json(given), Path()
+    else:
+        path = Path(given)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise UsageError(f"cannot read --camera {path}: {why}") from None
+        folder = path.parent
+        document = _json(text) if text.lstrip().startswith(("{", "[")) else _lines(text, path.name)
+    if isinstance(document, dict) and isinstance(document.get("depth"), (str, dict)):
+        document = {**document, "depth": _depth(document["depth"], folder)}
+    stored = json.dumps(document, sort_keys=True)
+    supplied(stored)  # wrong ones are refused here
+    images = {key: document[key] for key in ("depth", "unit") if key in document}
+    return stored, json.dumps(images, sort_keys=True) if "depth" in images else ""
+
+
+def read_depth(
+    given: SuppliedDepth, frame_index: int, size: tuple[int, int]
+) -> NDArray[np.float32] | None:
+    """Depth of a frame, H x W in `given.unit`, NaN where the image has none; None without image.
+
+    Raises:
+        SourceError: the image is damaged, or not of the shape of the stored frame (`size`).
+    """
+    name = given.files.get(frame_index)
+    if name is None:
+        return None
+    image = cv2.imread(str(Path(given.folder) / name), cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim != 2:
+        raise SourceError(f"{name} of --camera is no depth image of one channel; convert it")
+    height, width = image.shape
+    if abs(width * size[1] - height * size[0]) > 0.02 * width * size[1]:
+        raise SourceError(
+            f"{name} of --camera is {width}x{height} and the video {size[0]}x{size[1]}: give depth "
+            "images of the video's shape"
+        )
+    depth = image.astype(np.float32) * np.float32(given.scale)
+    return np.where(image > 0, depth, np.float32(np.nan))
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"--camera is no JSON: {error}") from None
+
+
+def _lines(text: str, name: str) -> dict[str, Any]:
+    lines = [line.split() for line in text.splitlines() if line.strip()[:1] not in ("", "#")]
+    if lines and len(lines[0]) == 1 and not _is_number(lines[0][0]):
+        return _realestate(lines[1:], name)
+    try:
+        numbers = [[float(word) for word in line] for line in lines]
+    except ValueError:
+        numbers = []
+    widths = {len(line) for line in numbers}
+    if widths == {8}:
+        return _tum(np.array(numbers))
+    flat = [n for line in numbers for n in line]
+    if flat and widths <= {4, 16} and len(flat) % 16 == 0:
+        poses = np.array(flat).reshape(-1, 16).tolist()
+        return {"poses": [{"frame_index": i, "camera_to_world": p} for i, p in enumerate(poses)]}
+    raise UsageError(
+        f"--camera {name} is of no known layout; give JSON, or a trajectory as RealEstate10K, "
+        "TUM or 7-Scenes write it"
+    )
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _realestate(lines: list[list[str]], name: str) -> dict[str, Any]:
+    try:
+        numbers = np.array(lines, np.float64)
+        fx, fy, cx, cy = numbers[0, 1:5].tolist()
+        to_camera = np.tile(np.eye(4), (len(numbers), 1, 1))
+        to_camera[:, :3] = numbers[:, 7:19].reshape(-1, 3, 4)
+        poses = np.linalg.inv(to_camera)
+    except (ValueError, IndexError, np.linalg.LinAlgError):
+        raise UsageError(f"--camera {name} is no RealEstate10K file of 19 numbers a line") from None
+    found = [{"frame_index": i, "camera_to_world": p.ravel().tolist()} for i, p in enumerate(poses)]
+    return {"fx": fx, "fy": fy, "cx": cx, "cy": cy, "normalised": True, "poses": found}
+
+
+def _tum(numbers_N8: NDArray[np.float64]) -> dict[str, Any]:
+    poses = []
+    for time, *rest in numbers_N8.tolist():
+        pose = np.eye(4)
+        pose[:3, :3] = _of_quaternion(np.array(rest[3:]))
+        pose[:3, 3] = rest[:3]
+        began = float(numbers_N8[0, 0])
+        poses.append({"pts": time - began, "camera_to_world": pose.ravel().tolist()})
+    return {"poses": poses, "unit": "metres"}
+
+
+def _of_quaternion(q_xyzw: NDArray[np.float64]) -> Any:
+    x, y, z, w = q_xyzw / max(float(np.linalg.norm(q_xyzw)), 1e-12)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _depth(given: str | dict[str, Any], beside: Path) -> dict[str, Any]:
+    """Folder, scale and files by frame: the number in a file's name, else its place in order."""
+    entry = {"folder": given} if isinstance(given, str) else given
+    if "files" in entry:
+        return entry
+    folder = (beside / str(entry.get("folder", ""))).resolve()
+    names = sorted(p.name for p in folder.glob("*") if p.suffix.lower() in _IMAGES)
+    if not names:
+        raise UsageError(f"--camera: {folder} holds no PNG depth image")
+    numbers = [re.findall(r"\d+", name) for name in names]
+    by_name = all(numbers) and len({int(n[-1]) for n in numbers}) == len(names)
+    frames = [int(n[-1]) for n in numbers] if by_name else list(range(len(names)))
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(name.encode() + b"\0" + hashlib.sha256((folder / name).read_bytes()).digest())
+    return {
+        "folder": str(folder),
+        "scale": entry.get("scale", _MILLIMETRES),
+        "files": {str(n): name for n, name in zip(frames, names, strict=True)},
+        "sha256": digest.hexdigest(),
+    }
