@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -9,7 +11,8 @@ from contextlib import suppress
 import cv2
 import numpy as np
 import pytest
-from live_server import live_server
+from live_server import COMMAND, live_server
+from test_serve_attacks import NONE
 
 from stpe.client import RequestFailedError
 from stpe.dataset.masks import decode_mask, encode_mask
@@ -287,3 +290,16 @@ def wait_for_none(server):
 
 def memory(server):
     return server.health()["memory_mb"]
+
+
+def test_sessions_can_be_turned_off_or_required(tmp_path):
+    off = {"STPE_SERVE_MODELS": NONE, "VIDEO_MODEL_ENABLED": "false"}
+    with live_server(tmp_path, **off) as server:
+        assert "VIDEO_MODEL_ENABLED" in refused(503, start, server, video_path="a.mp4")
+    required = {"STPE_SERVE_MODELS": NONE, "VIDEO_MODEL_REQUIRED": "true"}
+    done = subprocess.run(
+        [*COMMAND, "serve", "--port", "0"], env={**os.environ, **required}, capture_output=True,
+        text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "no segmenter" in done.stderr
