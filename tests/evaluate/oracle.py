@@ -144,3 +144,30 @@ def true_depth(truth: Truth, unit: str) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def true_geometry(truth: Truth, scale: float | None) -> list[dict[str, Any]]:
+    """`frames` rows with the true camera path and depth in the state log's unit, whose length in
+    trajectory units is `scale`; in an unknown unit without it. Every third cell is unknown."""
+    per_metre = truth.log_units_per_metre
+    rows = []
+    first = truth.frames[0].camera_to_world_44
+    for index, row in zip(analysed(truth), true_depth(truth, "metres"), strict=True):
+        pose = np.linalg.inv(first) @ truth.frames[index].camera_to_world_44
+        pose[:3, 3] *= per_metre
+        depth = per_metre * row["depth"].astype(np.float64) / (scale or 77.0)
+        depth[::3] = np.nan
+        rows.append(
+            {
+                "frame_index": index,
+                "pts": index / 35,
+                "trajectory_id": 0,
+                "camera_to_world": pose.ravel(),
+                "geometric_depth": depth.astype(np.float16),
+                "geometric_depth_shape": row["depth_shape"],
+                "geometric_depth_confidence": np.full(depth.size, 0.9, np.float16),
+                "geometric_scale": scale,
+                "geometric_unit": "relative" if scale is None else "units of the log",
+            }
+        )
+    return rows

@@ -78,7 +78,8 @@ def test_baselines_stand_beside_and_intervals_hold_the_value(perfect):
     for row in card.rows:
         if row.interval is not None:
             assert row.interval[0] <= row.value <= row.interval[1]
-    assert set(card.unscored) == {"shots", "trajectory", "captions"}
+    assert card.unscored["shots"].startswith("the dataset has no")
+    assert card.unscored["trajectory"].startswith("the dataset has no")
 
 
 def test_spoilt_signals_score_what_they_should(tmp_path, episode, truth):
@@ -124,6 +125,28 @@ def test_relative_depth_is_fitted_and_said_to_be(tmp_path, episode, truth):
     assert row.value < 0.02
     assert row.note == "scale and shift fitted a frame"
     assert row.baseline > 0.1
+
+
+@pytest.mark.parametrize(("scale", "note"), [(4.0, "nothing fitted"), (None, "one scale fitted")])
+def test_the_path_and_triangulated_depth(tmp_path, episode, truth, scale, note):
+    card = scored(tmp_path, episode, truth, frames=oracle.true_geometry(truth, scale))
+    depth = card.row("frames.geometric_depth AbsRel")
+    assert depth.value < 0.005
+    assert note in depth.note
+    assert card.row("frames.geometric_depth share known").value == pytest.approx(2 / 3, abs=0.02)
+    path = card.row("frames.camera_to_world ATE, RMSE")
+    assert path.value < 1e-3 < path.baseline
+    assert path.unit == "m"
+
+
+def test_a_log_scale_that_is_wrong_shows(tmp_path, episode, truth):
+    frames = oracle.true_geometry(truth, 4.0)
+    for row in frames:
+        row["geometric_scale"] *= 1.5
+        row["camera_to_world"][[3, 7, 11]] *= 1.5
+    card = scored(tmp_path, episode, truth, frames=frames)
+    assert card.row("frames.geometric_depth AbsRel").value == pytest.approx(0.5, abs=0.01)
+    assert card.row("frames.camera_to_world ATE, RMSE").value > 0.1
 
 
 def test_depth_the_wrong_way_round_is_no_better_than_a_wall(tmp_path, episode, truth):

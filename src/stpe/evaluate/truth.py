@@ -114,6 +114,8 @@ class Truth:
         depth, flow: readers, called for one frame or pair at a time.
         transitions: changes of shot. events, contacts: in time order.
         metric: whether lengths are metres.
+        log_units_per_metre: length of a metre in the unit of the state log that came with the
+            video; None without a log, or where not known.
         log_lag_ms: the true lag of the state log that came with the video.
     """
 
@@ -132,6 +134,7 @@ class Truth:
     events: tuple[TruthEvent, ...] | None = None
     contacts: tuple[Contact, ...] | None = None
     metric: bool = False
+    log_units_per_metre: float | None = None
     log_lag_ms: float | None = None
 
     def parts(self) -> tuple[str, ...]:

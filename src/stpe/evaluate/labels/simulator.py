@@ -76,6 +76,7 @@ def read_simulator(folder: Path) -> Truth:
         transitions=tuple(Transition(i, i) for i in starts),
         contacts=contacts,
         metric=bool(facts["units_per_metre"]),
+        log_units_per_metre=facts["units_per_metre"] or None,
         log_lag_ms=0.0,
     )
     if len(frames) != truth.frame_count:

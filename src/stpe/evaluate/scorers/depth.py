@@ -8,70 +8,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stpe.evaluate.dense import scale_and_shift
 from stpe.evaluate.measure import Belief, Measure, NotScoredError, Series
-from stpe.evaluate.truth import Truth
+from stpe.evaluate.truth import MaskHW, Truth
 from stpe.evaluate.view import View
-from stpe.signals import SIGNALS
 
 F64 = NDArray[np.float64]
 _LEAST = 20  # samples a frame
+_COLUMNS = ("frame_index", "depth", "depth_shape", "depth_unit", "depth_confidence")
 
 
 def score(view: View, truth: Truth) -> list[Measure]:
-    """Both kinds of depth map, whichever the dataset has."""
+    """The map of each analysis frame, at the centres of its cells."""
     if truth.depth is None:
         raise NotScoredError("the truth has no depth")
-    measures = []
-    kinds = (("depth", "depth_unit"), ("geometric_depth", "geometric_unit"))
-    have = [
-        (name, unit)
-        for name, unit in kinds
-        if all(_has(view, column) for column in (name, f"{name}_shape", unit))
-    ]
-    if not have:
-        raise NotScoredError("the dataset has no frames.depth with its shape and unit")
-    for name, unit in have:
-        measures += _measures(view, truth, name, unit)
-    if not measures:
-        raise NotScoredError("no frame of the dataset has true depth")
-    return measures
-
-
-def _has(view: View, column: str) -> bool:
-    return any(s.name == f"frames.{column}" for s in SIGNALS) and view.known("frames", column)
-
-
-def _measures(view: View, truth: Truth, name: str, unit: str) -> list[Measure]:
-    assert truth.depth is not None
-    columns: tuple[str, ...] = ("frame_index", name, f"{name}_shape", unit, f"{name}_confidence")
-    if name == "geometric_depth":
-        columns = (*columns, "geometric_scale")
+    for column in ("depth", "depth_shape", "depth_unit"):
+        view.need("frames", column)
     frames, sums, beliefs = [], [], []
     aligned = False
-    for row in view.rows("frames", columns):
-        found = _pair(view, truth, row, name)
-        if found is None:
+    for row in view.rows("frames", _COLUMNS):
+        found = truth.depth(row["frame_index"])
+        if found is None or row["depth"] is None:
             continue
-        true, predicted = found
-        if row[unit] != "metres" or not truth.metric:
+        true, known = at_cells(found, row["depth_shape"])
+        predicted = np.array(row["depth"], np.float64)
+        known &= np.isfinite(predicted)
+        if known.sum() < _LEAST:
+            continue
+        true, predicted = true[known], predicted[known]
+        if row["depth_unit"] != "metres" or not truth.metric:
             aligned = True
             predicted = scale_and_shift(true, predicted)
-        error, near = np.abs(predicted - true) / true, _within(true, predicted)
+        error, near = np.abs(predicted - true) / true, within(true, predicted)
         flat = scale_and_shift(true, np.zeros_like(true))
         frames.append(row["frame_index"])
-        flat_error, flat_near = np.abs(flat - true) / true, _within(true, flat)
+        flat_error, flat_near = np.abs(flat - true) / true, within(true, flat)
         sums.append([error.sum(), near.sum(), flat_error.sum(), flat_near.sum(), len(true)])
-        trust = row[f"{name}_confidence"]
-        if isinstance(trust, (int, float)):
-            beliefs.append((float(trust), float(near.mean())))
+        if row["depth_confidence"] is not None:
+            beliefs.append((row["depth_confidence"], float(near.mean())))
     if not frames:
-        return []
+        raise NotScoredError("no frame of the dataset has true depth")
     index, parts = np.array(frames, np.int64), np.array(sums, np.float64)
     how = "scale and shift fitted a frame" if aligned else "in metres, nothing fitted"
 
@@ -83,7 +63,7 @@ def _measures(view: View, truth: Truth, name: str, unit: str) -> list[Measure]:
         confidence, right = np.array(beliefs).T
         belief = Belief(confidence, right, "share within a factor 1.25")
     error_measure = Measure(
-        f"frames.{name}",
+        "frames.depth",
         "AbsRel",
         "1",
         "lower",
@@ -108,31 +88,19 @@ def _measures(view: View, truth: Truth, name: str, unit: str) -> list[Measure]:
     return [error_measure, near_measure]
 
 
-def _pair(view: View, truth: Truth, row: dict[str, Any], name: str) -> tuple[F64, F64] | None:
-    """True and predicted depth at the cell centres where both are known."""
-    if row[name] is None or row[f"{name}_shape"] is None:
-        return None
-    assert truth.depth is not None
-    found = truth.depth(row["frame_index"])
-    if found is None:
-        return None
-    predicted = np.array(row[name], np.float64).reshape(row[f"{name}_shape"])
-    line, column = cells(predicted.shape, found[0].shape)
-    true, known = found[0][line, column].astype(np.float64), found[1][line, column]
-    ok = known & (true > 0) & np.isfinite(predicted)
-    if row.get("geometric_scale") is not None:
-        predicted = predicted * row["geometric_scale"]
-    return (true[ok], predicted[ok]) if ok.sum() >= _LEAST else None
+def at_cells(
+    truth: tuple[NDArray[np.float32], MaskHW], shape: Sequence[int]
+) -> tuple[F64, NDArray[np.bool_]]:
+    """(true depth, whether it is known) at the cell centres of a stored map, row by row."""
+    depth_HW, known_HW = truth
+    height, width = depth_HW.shape
+    line = ((np.arange(shape[0]) + 0.5) * height / shape[0]).astype(np.int64)
+    column = ((np.arange(shape[1]) + 0.5) * width / shape[1]).astype(np.int64)
+    true = depth_HW[np.ix_(line, column)].astype(np.float64).ravel()
+    return true, known_HW[np.ix_(line, column)].ravel() & (true > 0)
 
 
-def cells(shape: Sequence[int], of: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(line, column) of the pixel of a picture of shape `of` at each cell's centre."""
-    line = ((np.arange(shape[0]) + 0.5) * of[0] / shape[0]).astype(np.int64)
-    column = ((np.arange(shape[1]) + 0.5) * of[1] / shape[1]).astype(np.int64)
-    lines, columns = np.meshgrid(line, column, indexing="ij")
-    return lines, columns
-
-
-def _within(true: F64, predicted: F64) -> NDArray[np.bool_]:
-    ratio = np.maximum(predicted, 1e-9) / true
+def within(true_N: F64, predicted_N: F64) -> NDArray[np.bool_]:
+    """Whether each is within a factor 1.25 of the truth."""
+    ratio = np.maximum(predicted_N, 1e-9) / true_N
     return np.asarray(np.maximum(ratio, 1 / ratio) < 1.25)

@@ -12,6 +12,7 @@ from stpe.evaluate.scorers import (
     depth,
     detection,
     flow,
+    geometric_depth,
     masks,
     motion,
     shots,
@@ -36,6 +37,7 @@ SCORERS: Mapping[str, Scorer] = {
     "motion": motion.score,
     "velocity": velocity.score,
     "depth": depth.score,
+    "geometric depth": geometric_depth.score,
     "alignment": alignment.score,
     "captions": captions.score,
 }

@@ -12,7 +12,6 @@ from stpe.evaluate.measure import Measure, NotScoredError, Series, divide
 from stpe.evaluate.trajectory import absolute_errors, align
 from stpe.evaluate.truth import Truth
 from stpe.evaluate.view import View
-from stpe.signals import SIGNALS
 
 F64 = NDArray[np.float64]
 
@@ -24,8 +23,6 @@ def score(view: View, truth: Truth) -> list[Measure]:
     """ATE with scale fitted where the unit is relative, against a camera that never moved."""
     if "camera" not in truth.parts():
         raise NotScoredError("the truth has no camera poses")
-    if not any(s.name == "frames.camera_to_world" for s in SIGNALS):
-        raise NotScoredError("the dataset has no trajectory")
     view.need("frames", "camera_to_world")
     stretches: dict[tuple[int, int], list[tuple[dict[str, Any], F64]]] = defaultdict(list)
     for row in view.rows("frames", _COLUMNS):
@@ -44,7 +41,11 @@ def score(view: View, truth: Truth) -> list[Measure]:
         index = [row["frame_index"] for row in rows]
         true_N44 = np.stack(poses)
         found = np.array([row["camera_to_world"] for row in rows], np.float64).reshape(-1, 4, 4)
-        with_scale = not truth.metric or rows[0]["geometric_unit"] not in ("m", "metres")
+        per_metre = truth.log_units_per_metre
+        relative = rows[0]["geometric_unit"] in (None, "relative")
+        with_scale = relative or per_metre is None or not truth.metric
+        if per_metre is not None:
+            found[:, :3, 3] /= per_metre
         scaled |= with_scale
         if np.ptp(found[:, :3, 3], axis=0).max() < 1e-9:
             found[:, :3, 3] = 0.0
@@ -69,7 +70,8 @@ def score(view: View, truth: Truth) -> list[Measure]:
             blocks.of_sums(frames, squares, lambda s: divide(s[0], s[2]) ** 0.5),
             baseline=blocks.of_sums(frames, squares, lambda s: divide(s[1], s[2]) ** 0.5),
             baseline_name="static camera",
-            note="aligned a stretch" + (", scale fitted" if scaled else ""),
+            note="aligned a stretch"
+            + (", scale fitted" if scaled else ", scale from the state log"),
             series=Series(
                 np.array(frames, np.int64)[order],
                 np.array(errors)[order],
