@@ -114,11 +114,9 @@ class Tracks(Stage):
 
 def _groups(window: Window, score: F64) -> list[I64]:
     """Rows of each thing, in order of time."""
-    objects = window.rows["objects"]
-    known = np.flatnonzero(objects["tracklet_id"].is_valid().to_numpy())
-    if not len(known):
+    seen = window.rows["objects"]
+    if not len(seen):
         return []
-    seen = objects.take(known)
     boxes, pts = centred(seen["box_xyxy"]), seen["pts"].to_numpy().astype(np.float64)
     frame = seen["frame_index"].to_numpy()
     present = [name for name in ("embedding", "colors") if name in seen.column_names]
@@ -127,18 +125,19 @@ def _groups(window: Window, score: F64) -> list[I64]:
         pts,
         frame,
         boxes,
-        seen["tracklet_id"].to_numpy(),
+        seen["tracklet_id"].fill_null(0).to_numpy(),
         _shots(window, frame),
-        score[known],
+        score,
         [look for look in looks if look is not None],
         _camera_path(window, frame),
         (window.source.width, window.source.height),
     )
     number = linked(observed)
+    steady = boxes - np.pad(observed.camera_N2, ((0, 0), (0, 2)))
     groups = []
     for rows in (np.flatnonzero(number == n) for n in range(int(number.max()) + 1)):
-        astray = strays(pts[rows], boxes[rows], score[known[rows]])
-        groups.append(known[rows[~astray]])
+        astray = strays(pts[rows], steady[rows], score[rows])
+        groups.append(rows[~astray])
     return groups
 
 

@@ -12,71 +12,45 @@ Shape legend: N observations, P pieces, K descriptors of looks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from stpe.tracking.adopt import adopt
 from stpe.tracking.likeness import Likeness, learn
-from stpe.tracking.meetings import FEW, TAIL_S, crowding, cut
-from stpe.tracking.observed import Looks, Observed, apart
+from stpe.tracking.meetings import crowding, cut
+from stpe.tracking.observed import Observed, apart
+from stpe.tracking.pieces import Piece, motion_odds, piece_of
 from stpe.tracking.tracker import assign
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
 GAP_S = 4.0  # longest gap joined
-_USUAL_GAP_S = 2.0  # gaps become rarer by e with each
-_HELD = 3.0  # nats in favour of what one tracklet held
-#: Deviation, in sides, of where a thing is after a gap: at once, and added a second, where both
-#: velocities are known and where they are not.
-_SPREAD = (0.25, 0.5, 1.0)
-_GROWTH = (0.15, 0.1)  # deviation of the log of its side: at once, and added a second
-_SIZES = 0.6  # and of the sides of different things
 #: Of one thing two boxes may be seen at once for so long, and in that share of the shorter piece.
 _BOTH_S, _BOTH = 0.3, 0.3
 _ROUNDS = 6
 
 
-@dataclass(frozen=True)
-class _End:
-    """Where and when a piece begins or ends."""
-
-    pts: float
-    place_2: F64  # camera-compensated
-    velocity_2: F64 | None
-    side: float
-    tracklet: int
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """Some observations of one thing, in order of time; the mean look of the clear ones."""
-
-    rows: I64
-    looks: Looks
-    start: _End
-    end: _End
-
-
 def linked(seen: Observed) -> I64:
     """A number for each observation, the same for observations of one thing, from 0; -1 for a
-    second one of the same thing in a frame."""
+    second one of the same thing in a frame, and for one in no tracklet that fits nowhere."""
     number = np.full(len(seen.pts_N), -1, np.int64)
-    if not len(number):
+    followed = seen.tracklet_N > 0
+    if not followed.any():
         return number
     crowd_N = crowding(seen)
-    pieces = [_piece(seen, rows, crowd_N) for rows in cut(seen, crowd_N, None)]
+    pieces = [piece_of(seen, rows, crowd_N) for rows in cut(seen, crowd_N, None)]
     likeness = _learn(seen, pieces, crowd_N)
-    pieces = [_piece(seen, rows, crowd_N) for rows in cut(seen, crowd_N, likeness)]
+    pieces = [piece_of(seen, rows, crowd_N) for rows in cut(seen, crowd_N, likeness)]
     for _ in range(_ROUNDS):
         chains = _chains(len(pieces), _best(_evidence(seen, pieces, likeness)))
         if len(chains) == len(pieces):
             break
         pieces = [
-            _piece(seen, _once(seen, np.concatenate([pieces[i].rows for i in chain])), crowd_N)
+            piece_of(seen, _once(seen, np.concatenate([pieces[i].rows for i in chain])), crowd_N)
             for chain in chains
         ]
+    pieces = adopt(seen, pieces, likeness, crowd_N)
     for index, piece in enumerate(pieces):
         number[piece.rows] = index
     return number
@@ -88,26 +62,7 @@ def _once(seen: Observed, rows: I64) -> I64:
     return np.asarray(rows[np.r_[True, np.diff(seen.frame_N[rows]) > 0]])
 
 
-def _piece(seen: Observed, rows: I64, crowd_N: F64) -> _Piece:
-    return _Piece(rows, seen.look(rows, crowd_N), *_ends(seen, rows))
-
-
-def _ends(seen: Observed, rows: I64) -> tuple[_End, _End]:
-    pts, boxes = seen.pts_N[rows], seen.boxes_N4[rows]
-    place = boxes[:, :2] - seen.camera_N2[rows]
-    ends = []
-    for at, near in ((0, pts <= pts[0] + TAIL_S), (-1, pts >= pts[-1] - TAIL_S)):
-        velocity, middle = None, place[at]
-        if near.sum() >= FEW:
-            fit = np.polynomial.polynomial.polyfit(pts[near] - pts[at], place[near], 1)
-            middle, velocity = fit
-        side = float(np.median(np.sqrt(boxes[near, 2] * boxes[near, 3])))
-        tracklet = int(seen.tracklet_N[rows[at]])
-        ends.append(_End(float(pts[at]), middle, velocity, side, tracklet))
-    return ends[0], ends[1]
-
-
-def _learn(seen: Observed, pieces: list[_Piece], crowd_N: F64) -> Likeness:
+def _learn(seen: Observed, pieces: list[Piece], crowd_N: F64) -> Likeness:
     """Differences between the two halves of a piece, and between pieces that are there at once."""
     kinds = len(seen.looks)
     same, other = [], []
@@ -129,7 +84,7 @@ def _learn(seen: Observed, pieces: list[_Piece], crowd_N: F64) -> Likeness:
 
 
 def _evidence(
-    seen: Observed, pieces: list[_Piece], likeness: Likeness
+    seen: Observed, pieces: list[Piece], likeness: Likeness
 ) -> dict[tuple[int, int], float]:
     """Log-odds, where positive, that the second piece goes on where the first ended."""
     starts = np.array([piece.start.pts for piece in pieces])
@@ -149,29 +104,12 @@ def _evidence(
             shorter = min(len(piece.rows), len(pieces[j].rows))
             if shot[i] != shot[j] or not later or both > _BOTH * shorter:
                 continue
-            odds = _motion(piece.end, pieces[j].start, births, seen.size) - both
+            odds = motion_odds(piece.end, pieces[j].start, births, seen.size) - both
             if odds > -10:
                 odds += float(likeness.ratio(apart(piece.looks, pieces[j].looks)))
                 if odds > 0:
                     found[i, j] = odds
     return found
-
-
-def _motion(end: _End, start: _End, births: float, size: tuple[int, int]) -> float:
-    """Log-odds by place, size and time."""
-    gap = max(start.pts - end.pts, 0.0)
-    known = [v for v in (end.velocity_2, start.velocity_2) if v is not None]
-    moved = gap * np.mean(known, axis=0) if known else np.zeros(2)
-    side = float(np.sqrt(end.side * start.side))
-    spread = side * (_SPREAD[0] + _SPREAD[1 if len(known) == 2 else 2] * gap)
-    off = float(((start.place_2 - end.place_2 - moved) ** 2).sum()) / spread**2
-    odds = np.log(size[0] * size[1] / (2 * np.pi * spread**2)) - off / 2
-    growth = _GROWTH[0] + _GROWTH[1] * gap
-    change = float(np.log(start.side / end.side))
-    odds += np.log(_SIZES / growth) - change**2 / 2 * (1 / growth**2 - 1 / _SIZES**2)
-    odds -= gap / _USUAL_GAP_S + np.log1p(births * gap)
-    # Whoever followed it from frame to frame knew more of its motion.
-    return float(max(odds, 0.0) + _HELD if end.tracklet == start.tracklet else odds)
 
 
 def _best(evidence: dict[tuple[int, int], float]) -> dict[int, int]:

@@ -27,7 +27,8 @@ class Observed:
     Attributes:
         pts_N: seconds; frame_N: frame numbers.
         boxes_N4: (cx, cy, w, h).
-        tracklet_N, shot_N: numbers; nothing is joined over shots.
+        tracklet_N, shot_N: numbers, of a tracklet from 1, or 0 for none; nothing is joined over
+            shots.
         scores_N: 0..1.
         looks: K arrays, N x D, unit length; rows of NaN where unknown.
         camera_N2: how far the camera alone has moved the picture's middle by then, px.
@@ -47,6 +48,7 @@ class Observed:
     def tracklets(self) -> list[I64]:
         """Rows of each tracklet in order of time."""
         order = np.lexsort((self.frame_N, self.tracklet_N))
+        order = order[self.tracklet_N[order] > 0]
         return np.split(order, np.flatnonzero(np.diff(self.tracklet_N[order])) + 1)
 
     def look(self, rows: I64, crowd_N: F64) -> Looks:

@@ -16,15 +16,16 @@ F64 = NDArray[np.float64]
 LONGEST_GAP_S = 1.0
 _NEAR_S = 0.6  # observations up to so far away say where one should be
 _FADES_S = 0.3  # and count less by e with each of these
+_STEADY = 0.7  # and that of its neighbours, from which one can say where it should be
 _AGREES = 0.5  # overlap with where it should be, below which a box is another thing's or none's
 
 
 def strays(pts_N: F64, boxes_N4: F64, scores_N: F64) -> NDArray[np.bool_]:
     """Which boxes (cx, cy, w, h) are not where those just before and after have the track be.
 
-    Each is compared with a weighted line through its neighbours, and with the middle of the two
-    next to it, lest a turn be taken for a stray. With fewer than two neighbours it is believed, and
-    where frames are so rare that things may well jump.
+    Each is compared with a weighted line through its neighbours, where these themselves keep to it:
+    with fewer than two, or among things that jump, it is believed; and with the middle of the two
+    next to it, lest a turn be taken for a stray.
     """
     astray = np.zeros(len(pts_N), bool)
     for i, now in enumerate(pts_N):
@@ -36,10 +37,14 @@ def strays(pts_N: F64, boxes_N4: F64, scores_N: F64) -> NDArray[np.bool_]:
         weight = np.sqrt(scores_N[near] * np.exp(-np.abs(ahead) / _FADES_S))[:, None]
         line = np.stack([np.ones(len(near)), ahead], axis=1)
         fit = np.linalg.lstsq(line * weight, boxes_N4[near] * weight, rcond=None)[0]
-        beside = np.r_[max(i - 1, 0), min(i + 1, len(pts_N) - 1)]
-        middle = [np.interp(now, pts_N[beside], boxes_N4[beside, axis]) for axis in range(4)]
-        expected = np.stack([fit[0], middle] if low < i < high - 1 else [fit[0]])
-        astray[i] = (overlap(expected, boxes_N4[i : i + 1]) < _AGREES).all()
+        expected = [fit[0]]
+        if low < i < high - 1:
+            beside = np.array([i - 1, i + 1])
+            axes = (boxes_N4[beside, axis] for axis in range(4))
+            expected.append(np.array([np.interp(now, pts_N[beside], values) for values in axes]))
+        if (overlap(np.stack(expected), boxes_N4[i : i + 1]) < _AGREES).all():
+            kept = overlap(line @ fit, boxes_N4[near]).diagonal()
+            astray[i] = np.median(kept) >= _STEADY
     return astray
 
 

@@ -1,0 +1,59 @@
+"""What no tracker followed, given to what it most resembles."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stpe.tracking.likeness import Likeness
+from stpe.tracking.observed import Observed, apart
+from stpe.tracking.pieces import Piece, ends_of, motion_odds, piece_of
+
+F64 = NDArray[np.float64]
+
+_REACH_S = 1.0  # how far from a piece's nearest observation
+_ALIKE = 2.0  # nats of likeness asked for
+
+
+def adopt(seen: Observed, pieces: list[Piece], likeness: Likeness, crowd_N: F64) -> list[Piece]:
+    """The pieces with what no tracklet held, or one alone, where it looks very like a piece that is
+    missing there and could be there; the likeliest first."""
+    families = [piece for piece in pieces if len(piece.rows) > 1]
+    alone = [piece.rows[0] for piece in pieces if len(piece.rows) == 1]
+    offers = []
+    for row in (*alone, *np.flatnonzero(seen.tracklet_N <= 0)):
+        single = piece_of(seen, np.array([row]), crowd_N)
+        for family, piece in enumerate(families):
+            pts = seen.pts_N[piece.rows]
+            near = np.abs(pts - seen.pts_N[row]).min()
+            if not 0 < near <= _REACH_S or seen.shot_N[row] != seen.shot_N[piece.rows[0]]:
+                continue
+            looks = float(likeness.ratio(apart(single.looks, piece.looks)))
+            if looks < _ALIKE:
+                continue
+            before = piece.rows[pts < seen.pts_N[row]]
+            after = piece.rows[pts > seen.pts_N[row]]
+            odds = []
+            if len(before):
+                odds.append(motion_odds(ends_of(seen, before)[1], single.start, 0.0, seen.size))
+            if len(after):
+                odds.append(motion_odds(single.end, ends_of(seen, after)[0], 0.0, seen.size))
+            score = float(np.clip(seen.scores_N[row], 1e-3, 1 - 1e-3))
+            total = looks + float(np.mean(odds)) + np.log(score / (1 - score))
+            if total > 0:
+                offers.append((total, int(row), family))
+    taken: set[int] = set()
+    held: set[tuple[int, int]] = set()
+    rows_of = [list(piece.rows) for piece in families]
+    for _, row, family in sorted(offers, reverse=True):
+        place = (family, int(seen.frame_N[row]))
+        if row not in taken and place not in held:
+            taken.add(row)
+            held.add(place)
+            rows_of[family].append(row)
+    grown = []
+    for rows in rows_of:
+        order = np.argsort(seen.frame_N[rows], kind="stable")
+        grown.append(piece_of(seen, np.array(rows)[order], crowd_N))
+    left = [p for p in pieces if len(p.rows) == 1 and int(p.rows[0]) not in taken]
+    return grown + left
