@@ -16,6 +16,8 @@ from stpe.models.catalog import (
     LocalSource,
     Model,
     PackageSource,
+    Source,
+    UrlSource,
     WeightFile,
     catalog,
 )
@@ -214,8 +216,7 @@ def _with_local(model: Model, path: Path) -> Model:
         raise UsageError(f"{model.id} has no weights to replace with {path}")
     files = []
     for number, file in enumerate(model.files):
-        members = [s.member for s in file.sources if isinstance(s, PackageSource)]
-        names = [file.name, *(Path(m).name for m in members)]
+        names = [file.name, *(published for s in file.sources if (published := _name(s)))]
         if any(isinstance(s, HubSource) and s.file is None for s in file.sources):
             found: Path | None = path
         elif path.is_dir():
@@ -226,6 +227,15 @@ def _with_local(model: Model, path: Path) -> Model:
             found = path if number == 0 else None  # the catalog's own small files go with it
         files.append(file if found is None else _local(file, found))
     return model.model_copy(update={"id": f"{model.id}:{path.name}", "files": files})
+
+
+def _name(source: Source) -> str | None:
+    """What the source calls its file."""
+    if isinstance(source, PackageSource):
+        return Path(source.member).name
+    if isinstance(source, UrlSource):
+        return source.url.rsplit("/", 1)[-1]
+    return source.file if isinstance(source, HubSource) else None
 
 
 def _local(file: WeightFile, path: Path) -> WeightFile:

@@ -101,6 +101,10 @@ class Network:
             raise MissingExtraError(
                 "this model needs transformers: pip install 'stpe[flagship]'"
             ) from error
+        for needed in ("config.json", "*.safetensors"):
+            if not any(self.folder.glob(needed)):
+                what = needed.replace("*.", "")
+                raise ModelError(f"{self.folder} has no {what}; `stpe models pull` fetches it")
         try:
             model, report = getattr(transformers, kind).from_pretrained(
                 self.folder,
@@ -110,7 +114,11 @@ class Network:
                 output_loading_info=True,
             )
         except Exception as error:  # transformers and safetensors raise many types
-            raise ModelError(f"{self.folder} cannot be loaded as {kind}: {error}") from error
+            first = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise ModelError(
+                f"{self.folder} is damaged or of another model than {kind} ({first}); `stpe models "
+                "verify` finds damaged files of a hub, and `stpe models pull` fetches them again"
+            ) from error
         if report["missing_keys"]:
             some = ", ".join(sorted(report["missing_keys"])[:3])
             raise ModelError(f"{self.folder} lacks weights of {kind} ({some}); pull it again")
