@@ -35,21 +35,31 @@ from stpe.state.reading import read_log
 #: Scenario, seed and seconds of the episodes that were looked at, and of those that judge.
 TUNED = (
     ("deathmatch", 1, 25),
-    ("my_way_home", 1, 25),
-    ("defend_the_center", 1, 20),
-    ("deadly_corridor", 1, 20),
-)
-REPORTED = (
     ("deathmatch", 101, 25),
     ("deathmatch", 102, 25),
     ("deathmatch", 103, 25),
+    ("my_way_home", 1, 25),
     ("my_way_home", 101, 25),
     ("my_way_home", 102, 25),
     ("health_gathering_supreme", 101, 25),
     ("health_gathering_supreme", 102, 25),
+    ("defend_the_center", 1, 20),
     ("defend_the_center", 101, 20),
     ("defend_the_line", 101, 20),
+    ("deadly_corridor", 1, 20),
     ("deadly_corridor", 101, 20),
+)
+REPORTED = (
+    ("deathmatch", 201, 25),
+    ("deathmatch", 202, 25),
+    ("deathmatch", 203, 25),
+    ("my_way_home", 201, 25),
+    ("health_gathering_supreme", 201, 25),
+    ("health_gathering_supreme", 202, 25),
+    ("defend_the_center", 201, 20),
+    ("defend_the_line", 201, 20),
+    ("defend_the_line", 202, 20),
+    ("deadly_corridor", 201, 20),
 )
 TOLERANCE_S = 0.05
 #: Not needed for alignment, and slow.
@@ -151,8 +161,11 @@ def faulty(it: Episode, other: Episode, rng: np.random.Generator) -> list[Case]:
         "runs backwards": clocked(it.log, lambda t: (t[-1] - t) + lag, rng),
         "twice the speed": clocked(it.log, lambda t: t / 2 + lag, rng),
         "3 % faster": clocked(it.log, lambda t: t * 1.03 + lag, rng),
-        "two clocks, 0.4 s apart": clocked(
+        "the clock set 0.4 s forward": clocked(
             it.log, lambda t: t + lag + 0.4 * (t > 0.6 * length), rng
+        ),
+        "the clock set 0.4 s back": clocked(
+            it.log, lambda t: t + lag - 0.4 * (t > 0.6 * length), rng
         ),
     }
     cases = [

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,8 @@ Method = Literal["clock", "frame", "estimated"]
 
 #: Share of the video's frames that frame numbers must cover where no motion confirms them.
 LEAST_COVER = 0.9
+#: Seconds of the video from which a part of the log between pauses must be confirmed by itself.
+LEAST_STRETCH_S = 1.0
 _NAMED = 20
 
 
@@ -130,6 +133,10 @@ def align(
         found, why = estimate(motion_series, told, tolerance)
         missing = why or missing
     method, aligned, reason = _judge(claim, found, missing, tolerance)
+    if aligned and method == "estimated" and found is not None:
+        pause = _unseen_pause(claim, found, times, tolerance)
+        if pause is not None:
+            aligned, reason = False, pause
     row_N = np.full(len(times), -1, np.int64)
     if aligned:
         row_N = _matched(claim, found if method == "estimated" else None, times, tolerance)
@@ -227,6 +234,25 @@ def _judge(
     if claim.holds:
         return claim.method, True, f"{claim.reason}; not confirmed by motion: {missing.reason}"
     return claim.method, False, f"{claim.reason}, and {missing.reason}"
+
+
+def _unseen_pause(claim: _Claim, found: Estimate, times: F64, tolerance: float) -> str | None:
+    """Why a log that pauses is not trusted, where motion confirms only one side of the pause: the
+    clock may have been set in it."""
+    clock = claim.times_N[np.isfinite(claim.times_N)]
+    steps = np.diff(clock)
+    if not len(steps):
+        return None
+    long = np.flatnonzero(steps > tolerance + 3 * float(np.median(steps)))
+    # In the video's time.
+    seen = clock - found.lag_s
+    borders = [-np.inf, *((seen[i] + seen[i + 1]) / 2 for i in long), np.inf]
+    for start, end in pairwise(borders):
+        shown = min(end, times[-1], seen[-1]) - max(start, times[0], seen[0])
+        if shown > LEAST_STRETCH_S and not any(start < at < end for at in found.seen_at):
+            at = end if np.isfinite(end) else start
+            return f"rows pause at {at:.1f} s, and on one side of that no motion confirms the clock"
+    return None
 
 
 def _matched(claim: _Claim, found: Estimate | None, times: F64, tolerance: float) -> Any:

@@ -36,7 +36,7 @@ LEAST_R, LEAST_MARGIN, LEAST_Z = 0.5, 0.12, 6.0
 #: longer speaks against the claim.
 HINT_Z, HINT_SHARE = 4.0, 0.8
 #: Deviation of a turning rate, over its root mean square, from which it says when it happened.
-LEAST_CHANGE = 0.5
+LEAST_CHANGE = 0.35
 WINDOW_S, MOST_WINDOWS = 5.0, 60
 #: Turning of which the fastest tenth must be, degrees a second.
 LEAST_TURN_DEG_S = 2.0
@@ -56,6 +56,7 @@ class Estimate:
         half_interval_s: half of the 95 % interval of the lag.
         r: correlation at the peak. agreement: share of windows that agree.
         curve: the field of the log. notes: what its size shows of its unit.
+        seen_at: seconds of the video, the middles of the windows that agree.
     """
 
     lag_s: float
@@ -66,6 +67,7 @@ class Estimate:
     agreement: float
     curve: str
     notes: tuple[str, ...] = ()
+    seen_at: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _by_curve(
 def _apart(data: _Data, peak: _Peak, tolerance_s: float) -> bool:
     """Whether the motion speaks against the lag that the log claims, which is none."""
     _, told = data.told(0.0)
-    if not (_changes(data.seen) and _changes(told)):
+    if not (_changes(data.seen) or _changes(told)):
         return False
     near = np.abs([_correlation(data, lag) for lag in (-tolerance_s, 0.0, tolerance_s)])
     r = float(np.nan_to_num(near).max())
@@ -336,6 +338,7 @@ def _line(
         apart = data.curve.view and _apart(data, peak, tolerance_s)
         return NoEstimate(f"parts of the video disagree on the lag ({said})", apart)
     middle = float((data.starts[0] + data.ends[-1]) / 2)
+    seen_at = tuple(places[good].tolist())
     places, values = places[good] - middle, values[good]
     drift = _drift(places, values)
     spread = values - drift * places
@@ -346,7 +349,9 @@ def _line(
     lag = peak.lag
     interval = max(1.96 * error, 0.001)
     notes = _unit_notes(data, lag)
-    return Estimate(lag, drift, middle, interval, peak.r, agreement, data.curve.name, notes)
+    return Estimate(
+        lag, drift, middle, interval, peak.r, agreement, data.curve.name, notes, seen_at
+    )
 
 
 def _unit_notes(data: _Data, lag: float) -> tuple[str, ...]:
