@@ -79,6 +79,7 @@ def _s(
 
 
 _ABSENT = "the stage that writes it did not run; `artifacts` says why"
+_NO_VLM = "no captioner was selected, or it gave no answer"
 
 _WRITTEN: tuple[Signal, ...] = (
     # videos -------------------------------------------------------------------------------
@@ -260,6 +261,16 @@ _WRITTEN: tuple[Signal, ...] = (
         "JSON",
         "What the clauses state, without words: kind, subject, value, unit, row, clause",
         _ABSENT,
+    ),
+    _s("frames.vlm_brief", pa.string(), "", "The captioner's own words", _NO_VLM),
+    _s("frames.vlm_normal", pa.string(), "", "The captioner's own words", _NO_VLM),
+    _s("frames.vlm_detailed", pa.string(), "", "The captioner's own words", _NO_VLM),
+    _s(
+        "frames.vlm_contradictions",
+        pa.string(),
+        "JSON",
+        "The captioner's sentences that facts contradict: kind, sentence, fact, row; [] for none",
+        _NO_VLM,
     ),
     _s(
         "frames.state", pa.string(), "JSON", "Game state matched to this frame", "no log, unaligned"

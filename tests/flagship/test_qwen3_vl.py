@@ -1,10 +1,12 @@
 """Qwen3-VL through the real loading path equals direct transformers calls."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from flagship_reference import save_qwen_tokenizer, tiny_qwen3_vl
 
@@ -14,6 +16,10 @@ transformers = pytest.importorskip("transformers", reason="the flagship extra is
 from stpe.errors import ModelError, UsageError  # noqa: E402
 from stpe.models.backends.transformers import qwen3_vl  # noqa: E402
 from stpe.models.captioning import SYSTEM, parse, prompt  # noqa: E402
+from stpe.signals import schema  # noqa: E402
+from stpe.stages.stage import Request, Span, Window  # noqa: E402
+from stpe.stages.vlm_captions import VlmCaptions  # noqa: E402
+from stpe.video.frame import Frame, SourceInfo  # noqa: E402
 
 HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 
@@ -71,6 +77,30 @@ def test_equals_transformers(saved: tuple[Path, Any], picture: np.ndarray) -> No
         )[0, inputs["input_ids"].shape[1] :]
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     assert told == parse(tokenizer.decode(answer, skip_special_tokens=True))
+
+
+def test_it_speaks_beside_the_facts(saved: tuple[Path, Any], picture: np.ndarray) -> None:
+    """The stage with the real backend: one generation a frame, told what went before."""
+    captioner = qwen3_vl.load({"repository": saved[0]}, {"dtype": "float32", "tokens": 16})
+    stage = VlmCaptions({"captioner": captioner}, Request(context="At the beach"))
+    info = SourceInfo("a.mp4", "file", "0" * 64, 160, 96, 30.0, 10.0, 300)
+    state, told = None, []
+    for index in (0, 15):
+        facts = {"frame_index": index, "pts": index / 30, "shot_id": 0, "caption_facts": "[]"}
+        facts |= {"caption_normal": "A dog.", "caption_detailed": "A dog moves left."}
+        columns = ("shot_id", "caption_normal", "caption_detailed", "caption_facts")
+        rows = {"frames": pa.Table.from_pylist([facts], schema("frames", columns))}
+        frame = Frame(index, index / 30, picture)
+        window = Window(info, Span(0, 0.0, 10.0), [frame], 0, 1, rows, state)
+        out = stage.process(window)
+        state = out.state
+        told += out.tables["frames"].to_pylist()
+    (carried,) = state.to_pylist()
+    assert carried["measured"] == "A dog."
+    before = f"Measured then: A dog.\nSaid then: {told[0]['vlm_normal'] or ''}"
+    again = captioner.caption([picture], "A dog moves left.", "At the beach", before)
+    assert told[1]["vlm_detailed"] == again["detailed"]
+    assert json.loads(told[1]["vlm_contradictions"]) == []
 
 
 def test_any_size_of_image(saved: tuple[Path, Any]) -> None:

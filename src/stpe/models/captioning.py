@@ -29,6 +29,10 @@ _LABELLED = re.compile(
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
+class NoAnswerError(ModelError):
+    """The captioner answered with nothing."""
+
+
 def prompt(facts: str, context: str = "", previous: str = "") -> str:
     """The question that goes with the frames.
 
@@ -53,13 +57,13 @@ def parse(answer: str) -> dict[Level, str]:
     or not; plain prose. A level that is missing is made of the others' sentences, never invented.
 
     Raises:
-        ModelError: the answer is empty.
+        NoAnswerError: the answer is empty.
     """
     found = _from_json(answer) or _from_labels(answer)
     if not found:
         text = answer.strip().strip("`{}[]\"' \n")
         if not text:
-            raise ModelError("the captioner gave an empty answer")
+            raise NoAnswerError("the captioner gave an empty answer")
         found = {"detailed": text}
     longest = found.get("detailed") or found.get("normal") or found.get("brief") or ""
     detailed = longest

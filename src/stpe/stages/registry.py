@@ -25,6 +25,7 @@ from stpe.stages.tracks import Tracks
 from stpe.stages.trajectory import Trajectory
 from stpe.stages.transitions import Transitions
 from stpe.stages.view_shift import ViewShift
+from stpe.stages.vlm_captions import VlmCaptions
 
 STAGES: tuple[type[Stage], ...] = (
     Camera,
@@ -51,4 +52,5 @@ STAGES: tuple[type[Stage], ...] = (
     Transitions,
     VideoPooling,
     ViewShift,
+    VlmCaptions,
 )
