@@ -101,3 +101,12 @@ def test_curl_for_a_session(live, desk):
     assert len(answers) == 7
     assert all("error" not in json.loads(answer) for answer in answers)
     assert json.loads(answers[-3])["total_frames"] > 0
+
+
+def test_metrics(live):
+    """The page lists exactly the metrics that there are."""
+    text = live.call("GET", "/metrics").text
+    there = set(re.findall(r"^# TYPE (stpe_\w+) (?:counter|gauge|histogram)$", text, re.M))
+    there = {n.removesuffix("_total") for n in there if not n.endswith("_created")}
+    written = re.findall(r"`(stpe_\w+)`", (DOCS / "serving.md").read_text())
+    assert set(written) == there
