@@ -7,6 +7,7 @@ import oracle
 import pytest
 
 from stpe.cli import run
+from stpe.dataset.writer import DatasetWriter
 from stpe.errors import UsageError
 from stpe.evaluate.compare import compare
 from stpe.evaluate.labels.recognise import read_truth
@@ -86,4 +87,9 @@ def test_other_videos_and_unscored_datasets_are_refused(pair, episode, tmp_path)
     truth = read_truth(episode)
     oracle.write(tmp_path / "ds", episode / "episode.mp4", truth, oracle.true_objects(truth))
     with pytest.raises(UsageError, match="not scored yet"):
+        compare_paths(pair[0], tmp_path / "ds")
+    video = evaluate_dataset(tmp_path / "ds", episode).card.video_id
+    with DatasetWriter(tmp_path / "ds") as writer:
+        writer.commit(video, "another plan", {})
+    with pytest.raises(UsageError, match="processed again"):
         compare_paths(pair[0], tmp_path / "ds")

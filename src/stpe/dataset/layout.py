@@ -5,6 +5,7 @@ DATASET/
   tables/<table>.lance  one Lance dataset a table
   media/<sha256><suffix> the original sources, by content hash
   artifacts/            outputs of stages, by content key (belongs to the pipeline)
+  evaluation/           scorecards, <video_id>.json and .html (belongs to evaluate)
   .lock                 held by the one writer
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +142,16 @@ def _mask_iou(truths: tuple[TruthObject, ...], rows: list[dict[str, Any]], crowd
     true = [rle_bytes(t.mask_rle) for t in truths]
     found = [rle_bytes(row["mask_rle"]) for row in rows]
     return np.asarray(coco.iou(found, true, [int(crowd)] * len(true)), np.float64).T
+
+
+def home_of_tracks(seen: Sequence[Scene]) -> dict[int, int]:
+    """Track to the true identity that it is on most of the time."""
+    votes: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+    for scene in seen:
+        for true, row, _ in scene.pairs():
+            if row["track_id"] is not None:
+                votes[row["track_id"]][true.identity] += 1
+    return {track: max(count, key=lambda i: (count[i], -i)) for track, count in votes.items()}
 
 
 def rle_bytes(rle: Any) -> dict[str, Any]:

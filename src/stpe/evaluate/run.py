@@ -94,7 +94,11 @@ def _card(
     if truth is not None:
         return evaluate_dataset(path, truth, video_id, say).card
     dataset = open_dataset(path)
-    stored = path_of(dataset.path, choose_video(dataset, video_id))
+    video = choose_video(dataset, video_id)
+    stored = path_of(dataset.path, video)
     if not stored.is_file():
         raise UsageError(f"{path} was not scored yet: give --truth")
-    return load(stored)
+    card = load(stored)
+    if card.plan_key != dataset.manifest.videos[video]:
+        raise UsageError(f"{path} was processed again since it was scored: give --truth")
+    return card

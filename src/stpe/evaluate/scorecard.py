@@ -96,9 +96,11 @@ class Scorecard:
     Attributes:
         unscored: group of signals to the reason why it has no row.
         blocks: stretches of time that the bootstrap draws from.
+        plan_key: what the video's rows depended on when they were scored.
     """
 
     video_id: str
+    plan_key: str
     uri: str
     truth_kind: str
     truth_path: str
@@ -160,6 +162,7 @@ def evaluate(dataset: Dataset, video_id: str, truth: Truth) -> Scorecard:
     weights_RB = block_draws(view.blocks.count)
     return Scorecard(
         video_id,
+        dataset.manifest.videos[video_id],
         str(view.video["uri"]),
         truth.kind,
         str(truth.path),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stpe.evaluate.matching import Scene, need_objects, scenes
+from stpe.evaluate.matching import Scene, home_of_tracks, need_objects, scenes
 from stpe.evaluate.measure import Belief, Measure, NotScoredError, Series
 from stpe.evaluate.overlap import box_iou
 from stpe.evaluate.tracking import FramePair, TrackingScore, score_sums, tracking_parts
@@ -119,14 +118,13 @@ def _near(view: View, seen: list[Scene], borders_s: tuple[float, ...]) -> list[t
 
 def _belief(seen: Sequence[Scene]) -> Belief | None:
     """Trust in a track against whether it is on the object it is on most of the time."""
-    votes: dict[int, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-    on = []
-    for scene in seen:
-        for true, row, _ in scene.pairs():
-            if row["track_id"] is not None:
-                votes[row["track_id"]][true.identity] += 1
-                on.append((row["track_id"], true.identity, row["track_confidence"]))
-    home = {track: max(count, key=lambda i: (count[i], -i)) for track, count in votes.items()}
+    home = home_of_tracks(seen)
+    on = [
+        (row["track_id"], true.identity, row["track_confidence"])
+        for scene in seen
+        for true, row, _ in scene.pairs()
+        if row["track_id"] is not None
+    ]
     known = [(home[t] == i, c) for t, i, c in on if c is not None]
     if not known:
         return None
