@@ -26,7 +26,9 @@ from simulated_sets.episodes import Scores, episodes, scores  # noqa: E402
 from simulated_sets.pool import Pooled, pooled  # noqa: E402
 from simulated_sets.trust import Fitted, calibrate  # noqa: E402
 from stpe.engine import Engine  # noqa: E402
-from stpe.simulate.episode import size  # noqa: E402
+
+#: The game's own size, which its textures are drawn for; rendered scenes are as clear when small.
+SIZES = {"doom": (640, 480), "physics": (320, 240)}
 
 
 def main() -> int:
@@ -35,7 +37,6 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="recordings, datasets and scores")
     parser.add_argument("--episodes", type=int, default=12, help="of each simulator")
     parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--resolution", default="320x240")
     parser.add_argument("--fps", type=float, default=3.0, help="analysed frames a second")
     parser.add_argument("--only", default="doom,physics")
     parser.add_argument("--out", type=Path, help="write the report as Markdown")
@@ -52,7 +53,7 @@ def main() -> int:
                         episode,
                         engine,
                         options.seconds,
-                        size(options.resolution),
+                        SIZES[simulator],
                         options.fps,
                     )
                 )

@@ -74,3 +74,15 @@ def test_refinement_lowers_the_error_on_real_pairs(shared_data):
     refined = error(dis.load({}, {}))
     assert refined < 0.35
     assert refined < error(dis.load({}, {"refinement": 0})) - 0.01
+
+
+def test_a_fast_pan_over_bricks_is_followed():
+    """Where texture repeats, the coarsest level alone slips by a whole brick."""
+    rows, columns = np.mgrid[0:240, 0:420]
+    mortar = ((rows % 24) < 3) | (((columns + 24 * (rows // 24 % 2)) % 48) < 3)
+    grain = np.random.default_rng(3).normal(0, 14, mortar.shape)
+    wall = np.clip(110 - 60 * mortar + grain, 0, 255).astype(np.uint8)
+    wall = cv2.GaussianBlur(np.repeat(wall[..., None], 3, 2), (0, 0), 0.8)
+    flow = dis.load({}, {}).flow(wall[:, :320], wall[:, 48:368])
+    error = np.linalg.norm(flow[20:-20, 60:-60] - [-48, 0], axis=-1)
+    assert np.median(error) < 0.5

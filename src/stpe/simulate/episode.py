@@ -15,7 +15,7 @@ from typing import Any
 
 from stpe.errors import StpeError, UsageError
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 180.0
 _LONGEST_S = 3600.0
 
 

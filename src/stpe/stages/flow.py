@@ -29,6 +29,7 @@ class Flow(Stage):
     """`motion` rows: flow from the previous frame of the grid to this one."""
 
     name = "flow"
+    version = "2"
     writes = tuple(f"motion.{column}" for column in COLUMNS)
     roles = ("flow",)
     grid = MOTION

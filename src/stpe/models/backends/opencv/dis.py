@@ -21,6 +21,9 @@ from stpe.models.roles import F32
 from stpe.video.frame import ImageHW3
 
 _SIZES_KEPT = 4
+_BROAD = 4.0  # standard deviation of what is taken off as shading, in pixels at half size
+_LONG = 0.03  # share of the width from which a shift of the whole image is tried
+_POOR = 30  # grey levels: any larger difference is as bad
 _SMALLEST = 32  # below this a side has no coarse level; such images are padded
 
 
@@ -48,6 +51,12 @@ class Dis:
         search.setGradientDescentIterations(12)
         search.setVariationalRefinementIterations(4)
         flow = search.calc(gray_a, gray_b, None)
+        shift = _shift(gray_a, gray_b)
+        if shift is not None:
+            # A fast pan is further than the coarsest level reaches, where texture repeats.
+            start = np.ascontiguousarray(np.broadcast_to(shift, (*gray_a.shape, 2)))
+            shifted = search.calc(gray_a, gray_b, start)
+            flow = min((flow, shifted), key=lambda found: _misfit(gray_a, gray_b, found))
         if self._refinement:
             flow = self._refiner(search, gray_a.shape).calc(gray_a, gray_b, flow)
         return np.ascontiguousarray(flow[:height, :width])
@@ -72,6 +81,36 @@ class Dis:
     def close(self) -> None:
         """Free the calling thread's buffers; others go with their threads."""
         self._local = threading.local()
+
+
+def _shift(gray_a: Any, gray_b: Any) -> F32 | None:
+    """Displacement of the whole image by phase correlation, where it is a long one.
+
+    Source: Kuglin and Hines, "The phase correlation image alignment method", 1975.
+    """
+    size = gray_a.shape[1] // 2, gray_a.shape[0] // 2
+    small = []
+    for gray in (gray_a, gray_b):
+        image = cv2.resize(gray, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        small.append(image - cv2.GaussianBlur(image, (0, 0), _BROAD))
+    window = cv2.createHanningWindow(size, cv2.CV_32F)
+    (x, y), _ = cv2.phaseCorrelate(small[0], small[1], window)
+    shift = np.array([2 * x, 2 * y], np.float32)
+    return shift if np.linalg.norm(shift) > _LONG * gray_a.shape[1] else None
+
+
+def _misfit(gray_a: Any, gray_b: Any, flow: F32) -> float:
+    """Mean bounded grey difference between the first image and the second brought back."""
+    height, width = gray_a.shape
+    y, x = np.mgrid[1:height:3, 1:width:3].astype(np.float32)
+    here = np.ascontiguousarray(flow[1::3, 1::3])
+    back = cv2.remap(gray_b, x + here[..., 0], y + here[..., 1], cv2.INTER_LINEAR)
+    inside = (np.abs(x + here[..., 0] - width / 2) < width / 2) & (
+        np.abs(y + here[..., 1] - height / 2) < height / 2
+    )
+    gap = np.abs(back.astype(np.int16) - gray_a[1::3, 1::3])
+    # What leaves the image counts as a poor fit, or a flow out of the image would have none.
+    return float(np.mean(np.where(inside, np.minimum(gap, _POOR), _POOR)))
 
 
 def _gray(image: ImageHW3) -> Any:
