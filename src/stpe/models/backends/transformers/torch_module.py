@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from stpe.errors import MissingExtraError
@@ -12,8 +13,14 @@ def import_torch() -> Any:
     """The torch module. Raises MissingExtraError where the extra is not installed."""
     # Read when torch is first imported: its profiler, which measures memory, logs otherwise.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    fresh = "torch" not in sys.modules
     try:
         import torch
+
+        if fresh and not torch.cuda.is_available():
+            # The profiler wants its first use in the thread that imported torch.
+            with torch.autograd.profiler.profile(profile_memory=True):
+                pass
     except ImportError as error:
         raise MissingExtraError(
             "this model runs in torch, which is not installed: pip install 'stpe[flagship]'"
