@@ -120,6 +120,46 @@ def test_realestate_poses_are_inverted_to_camera_to_world(shared_data):
         read_truth(path)
 
 
+def test_kitti_depth_alone_is_known_by_its_shape(shared_data):
+    raw = shared_data / "metric_depth_stills" / "kitti_demo" / "depth"
+    depth, known = read_truth(raw).depth(0)
+    assert 4 < np.median(depth[known]) < 30
+    assert read_truth(shared_data / "metric_depth_stills/nyu_demo/depth").depth(0)[0].max() < 11
+
+
+def test_frame_by_frame_files_of_seven_scenes(tmp_path):
+    for i in range(3):
+        stem = tmp_path / f"frame-{i + 40:06d}"
+        cv2.imwrite(f"{stem}.depth.png", np.full((20, 30), 1500 + i, np.uint16))
+        cv2.imwrite(f"{stem}.color.png", np.zeros((20, 30, 3), np.uint8))
+        pose = np.eye(4)
+        pose[0, 3] = 0.1 * i
+        np.savetxt(f"{stem}.pose.txt", pose)
+    truth = read_truth(tmp_path)
+    assert truth.frame_count == 3
+    assert truth.depth(1)[0][0, 0] == pytest.approx(1.501)
+    assert truth.camera_step(0, 2)[0, 3] == pytest.approx(0.2)
+
+
+def test_polygons_and_plain_cut_lists(tmp_path):
+    (tmp_path / "groundtruth.txt").write_text("10,10,30,12,28,40,8,38\n11,10,31,12,29,40,9,38\n")
+    assert read_truth(tmp_path).objects[1][0].box_xyxy == (9, 10, 31, 40)
+    (tmp_path / "cuts.txt").write_text("30\n76\n")
+    (tmp_path / "cuts.json").write_text("[30, 76]")
+    for name in ("cuts.txt", "cuts.json"):
+        assert [t.first for t in read_truth(tmp_path / name).transitions] == [30, 76]
+
+
+def test_soft_edges_do_not_make_objects(tmp_path):
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:30, 10:40] = 255
+    mask[10, 10:40] = 190
+    cv2.imwrite(str(tmp_path / "00000.png"), mask)
+    truth = read_truth(tmp_path)
+    assert not truth.instances
+    assert truth.objects[0][0].box_xyxy == (10, 10, 40, 30)
+
+
 def test_trajectories_agree_between_formats(shared_data, tmp_path):
     kitti = read_truth(shared_data / "trajectory_metrics_evo" / "KITTI_00_gt.txt")
     assert kitti.frame_count == len(kitti.frames) > 1000
@@ -156,10 +196,11 @@ def test_cut_lists(shared_data, tmp_path):
     [
         ("a.txt", "hello\nworld\n", "no ground truth"),
         ("a.json", "{", "not JSON"),
-        ("a.json", "[1]", "no ground truth"),
+        ("a.json", "[]", "no ground truth"),
         ("a.json", '{"transitions": [{"kind": "cut"}]}', "says no frame"),
         ("a.flo", "PIEH" + "\x01\x00\x00\x00\x02\x00\x00\x00", "ends early"),
         ("a.flo", "nope", "PIEH"),
+        ("det.txt", "1,-1,2,3,4,5,0.9,-1,-1,-1\n", "not det.txt"),
         ("gt.txt", "0,1,2,3,4,5,1,-1,-1,-1\n", "from 1"),
         ("gt.txt", "1,1,2,3,0,5,1,-1,-1,-1\n", "positive"),
         ("poses.txt", " ".join(["2"] * 12) + "\n", "not a rigid motion"),

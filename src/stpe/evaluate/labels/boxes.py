@@ -27,8 +27,10 @@ def read_mot(path: Path, rows_N: F64) -> Truth:
     """MOTChallenge rows; image size and length from `seqinfo.ini` beside them where it is.
 
     Raises:
-        TruthError: a frame number below 1, or a box without size.
+        TruthError: a frame number below 1, no identities, or a box without size.
     """
+    if (rows_N[:, 1] < 0).any():
+        raise TruthError(f"{path} has detections without identities: give gt.txt, not det.txt")
     if not (rows_N[:, 0] >= 1).all() or not (rows_N[:, 0] % 1 == 0).all():
         raise TruthError(f"{path}: MOT rows begin with a frame number, counted from 1")
     classes = rows_N.shape[1] == 9
@@ -77,6 +79,13 @@ def read_one_box(path: Path, rows_N4: F64) -> Truth:
         objects=objects,
         labelled=frozenset(),
     )
+
+
+def read_polygons(path: Path, rows_N8: F64) -> Truth:
+    """One four-cornered `x1, y1, ... x4, y4` a frame (VOT), as the box around it."""
+    corners = rows_N8.reshape(-1, 4, 2)
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    return read_one_box(path, np.concatenate([low, high - low], axis=1))
 
 
 def _corners(path: Path, box_4: F64) -> tuple[float, float, float, float]:

@@ -24,7 +24,7 @@ from stpe.geometry.intrinsics import Intrinsics
 
 F64 = NDArray[np.float64]
 
-MILLIMETRES = 1000.0
+MILLIMETRES, KITTI = 1000.0, 256.0
 _NO_DEPTH = 65535  # 7-Scenes marks missing depth so, others with 0
 
 
@@ -65,6 +65,7 @@ def read_depth(path: Path, files: list[Path]) -> Truth:
         TruthError: there are several files of poses and none is of the colour camera.
     """
     by_frame = numbered(files)
+    scale = _scale(by_frame[0])
     folders = dict.fromkeys((files[0].parent, files[0].parent.parent, path))
     beside = [file for folder in folders if folder.is_dir() for file in sorted(folder.iterdir())]
     camera = _intrinsics(beside)
@@ -76,7 +77,7 @@ def read_depth(path: Path, files: list[Path]) -> Truth:
         index: TruthFrame(camera_to_world_44=None if poses is None else poses[i], intrinsics=camera)
         for i, index in enumerate(indices)
     }
-    height, width = load_depth(by_frame[0])[0].shape
+    height, width = load_depth(by_frame[0], scale)[0].shape
     return Truth(
         "depth",
         path,
@@ -84,9 +85,16 @@ def read_depth(path: Path, files: list[Path]) -> Truth:
         height,
         frame_count=len(indices) if indices == list(range(len(indices))) else None,
         frames=frames,
-        depth=_reader({i: (file, MILLIMETRES) for i, file in by_frame.items()}),
+        depth=_reader({i: (file, scale) for i, file in by_frame.items()}),
         metric=True,
     )
+
+
+def _scale(file: Path) -> float:
+    """Image values a metre: KITTI's where the picture is as wide and as sparse as KITTI's are."""
+    depth_HW, known_HW = load_depth(file)
+    height, width = depth_HW.shape
+    return KITTI if width > 3 * height and known_HW.mean() < 0.5 else MILLIMETRES
 
 
 def read_annotations(path: Path, document: Mapping[str, Any]) -> Truth:

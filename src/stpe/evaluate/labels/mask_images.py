@@ -19,6 +19,8 @@ from stpe.evaluate.truth import Truth, TruthObject
 
 #: More distinct values in one image than this: a photograph, not a mask.
 MOST_OBJECTS = 64
+#: Of a black and white mask saved with soft edges, at most this share is between.
+_SOFT_EDGE = 0.05
 _VOID = 255  # of indexed masks with several objects: pixels nobody judged
 
 
@@ -28,10 +30,15 @@ def load_mask(path: Path) -> NDArray[np.uint8] | None:
         with Image.open(path) as image:
             if image.mode not in ("1", "L", "P"):
                 return None
+            grey = image.mode != "P"
             values = np.asarray(image.convert("L") if image.mode == "1" else image, np.uint8)
     except (OSError, UnidentifiedImageError):
         return None
-    return values if len(np.unique(values)) <= MOST_OBJECTS else None
+    found = np.unique(values)
+    inner = np.isin(values, (0, _VOID), invert=True).mean()
+    if grey and len(found) > 2 and found[-1] == _VOID and inner < _SOFT_EDGE:
+        return np.where(values > _VOID // 2, _VOID, 0).astype(np.uint8)
+    return values if len(found) <= MOST_OBJECTS else None
 
 
 def read_masks(path: Path, files: list[Path]) -> Truth:

@@ -54,7 +54,12 @@ def _folder(folder: Path) -> Truth | None:
             return read_simulator(place)
     if (folder / "gt" / "gt.txt").is_file():
         return _file(folder / "gt" / "gt.txt", None)
-    for name in ("test_annotations.json", "transitions.json", "groundtruth_rect.txt"):
+    for name in (
+        "test_annotations.json",
+        "transitions.json",
+        "groundtruth_rect.txt",
+        "groundtruth.txt",
+    ):
         if (folder / name).is_file():
             return _file(folder / name, None)
     for place in (folder, *sorted(p for p in folder.iterdir() if p.is_dir())):
@@ -112,6 +117,8 @@ def _json(path: Path) -> Truth | None:
         document = json.loads(text_of(path))
     except ValueError as error:
         raise TruthError(f"{path} is not JSON ({error})") from None
+    if isinstance(document, list) and document and all(isinstance(x, int) for x in document):
+        document = {"cuts": document}
     if not isinstance(document, dict):
         return None
     if path.name == "truth.json":
@@ -128,7 +135,10 @@ def _table(path: Path, rows_N: F64) -> Truth | None:
     if columns in (7, 9, 10) and (rows_N[:, :2] % 1 == 0).all():
         return boxes.read_mot(path, rows_N)
     if columns == 8:
-        return cameras.read_tum(path, rows_N)
+        turns = np.abs(np.linalg.norm(rows_N[:, 4:], axis=1) - 1).max() < 0.01
+        return (cameras.read_tum if turns else boxes.read_polygons)(path, rows_N)
+    if columns == 1 and (rows_N >= 0).all() and (rows_N % 1 == 0).all():
+        return cuts.read_cuts_json(path, {"cuts": rows_N[:, 0].tolist()})
     if columns in (12, 16):
         return cameras.read_matrices(path, rows_N)
     if columns == 4:
