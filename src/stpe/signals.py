@@ -408,6 +408,28 @@ _WRITTEN: tuple[Signal, ...] = (
         _ABSENT,
     ),
     _s("objects.depth_confidence", pa.float32(), "1", "Trust in that depth", _ABSENT),
+    _s(
+        "objects.velocity_metric",
+        F32S,
+        "see velocity_metric_unit",
+        "Velocity in the world along the camera's x and y axes, from object_velocity_px_s, depth "
+        "and focal length",
+        "camera unknown, or no depth with a unit",
+    ),
+    _s(
+        "objects.velocity_metric_std",
+        pa.float32(),
+        "see velocity_metric_unit",
+        "Standard deviation of it, an axis: of flow, depth and an assumed focal length",
+        "as above",
+    ),
+    _s(
+        "objects.velocity_metric_unit",
+        pa.string(),
+        "",
+        "metres/s, or the unit of the state log or of --camera a second",
+        "as above",
+    ),
     _s("objects.keypoints", F32S, "px, px, 1", "17 COCO joints x (x, y, score)", "no person pose"),
     _s("objects.keypoints_confidence", pa.float32(), "1", "Mean joint score", "no person pose"),
     # tracks -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from stpe.stages.features import Features
 from stpe.stages.flow import Flow
 from stpe.stages.frame_camera import FrameCamera
 from stpe.stages.geometric_depth import GeometricDepth
+from stpe.stages.metric_velocity import MetricVelocity
 from stpe.stages.object_motion import ObjectMotion
 from stpe.stages.objects import Objects
 from stpe.stages.pooling import ClipPooling, VideoPooling
@@ -39,6 +40,7 @@ STAGES: tuple[type[Stage], ...] = (
     Flow,
     FrameCamera,
     GeometricDepth,
+    MetricVelocity,
     ObjectDepth,
     ObjectMotion,
     Objects,
