@@ -189,6 +189,7 @@ def test_bodies_enter_move_and_hit_each_other(scenario):
 
 
 def test_wrong_use_and_missing_libraries_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(physics.ctypes.util, "find_library", lambda name: None)
     with pytest.raises(MissingExtraError, match="apt-get install libosmesa6"):
         physics.record(tmp_path / "a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes.util
 import importlib.util
+import os
 from pathlib import Path
 
 from stpe.errors import MissingExtraError, UsageError
@@ -37,6 +38,9 @@ def record(
     The same arguments on the same machine give the same episode. The engine runs in a process of
     its own.
 
+    MUJOCO_GL in the environment chooses the renderer (`egl`, `osmesa`) where the first one found
+    does not work.
+
     Args:
         out: folder to make; if it is there it must be empty.
         seconds: length of the video.
@@ -56,7 +60,7 @@ def record(
         raise UsageError(
             "resolution is {}x{}: give even numbers from {} to {}".format(*resolution, *_SIDES)
         )
-    chosen = renderer()
+    chosen = os.environ.get("MUJOCO_GL") or renderer()
     if chosen is None:
         raise MissingExtraError(
             "neither EGL nor OSMesa is installed to draw with: apt-get install libosmesa6"
