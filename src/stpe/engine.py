@@ -20,6 +20,7 @@ from stpe.errors import DatasetError, InterruptedRunError, ModelError, StpeError
 from stpe.models import loader
 from stpe.models.loaded import Loaded
 from stpe.models.memory.planner import DeviceMemoryStats, memory_stats
+from stpe.models.temporal import ModuleFile
 from stpe.pipeline.crew import Crew, Executor, crew_for
 from stpe.pipeline.plan import Plan, make_plan
 from stpe.pipeline.progress import Progress
@@ -185,6 +186,7 @@ class Engine:
         camera: str | Path = "",
         state: str | Path | None = None,
         image_fps: float | None = None,
+        pooling: str | Path | None = None,
     ) -> Plan:
         """What `process` with the same arguments would run. Raises UsageError."""
         size = resolution if isinstance(resolution, tuple) else None
@@ -193,7 +195,8 @@ class Engine:
         sampling = Sampling(rate, size, long_side, image_fps)
         known, images = read_camera(camera)
         log_file = None if state is None else StateFile.of(state)
-        request = Request(tuple(concepts), context, log_file, known, images)
+        module = None if pooling is None else ModuleFile.of(pooling)
+        request = Request(tuple(concepts), context, log_file, known, images, module)
         return make_plan(self.selection, request, sampling, signals, without)
 
     def process(
@@ -210,6 +213,7 @@ class Engine:
         camera: str | Path = "",
         state: str | Path | None = None,
         image_fps: float | None = None,
+        pooling: str | Path | None = None,
         limits: Limits | None = None,
         progress: Progress | None = None,
     ) -> Result:
@@ -233,6 +237,7 @@ class Engine:
                 replace the estimates where the measured flow does not speak against them.
             state: a log of the game or robot to match to the frames.
             image_fps: rate of a folder or ZIP of images that carry no times; 30 by default.
+            pooling: a module of `stpe train --weights` in place of parameter-free pooling.
             limits: what is refused of a source.
             progress: told what happens.
 
@@ -252,6 +257,7 @@ class Engine:
                 camera=camera,
                 state=state,
                 image_fps=image_fps,
+                pooling=pooling,
             )
 
         watcher = progress or Progress()

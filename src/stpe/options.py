@@ -127,6 +127,8 @@ def engine_options(command: F) -> F:
                          help="Intrinsics, poses, depth: JSON, RealEstate10K, TUM, 7-Scenes."),
             click.option("--state", metavar="LOG",
                          help="Log of the game or robot: JSON, JSONL, CSV, Parquet, MCAP."),
+            click.option("--pooling", metavar="FILE",
+                         help="Module of `stpe train --weights`; else parameter-free pooling."),
         )
     ):  # fmt: skip
         command = option(command)
@@ -144,4 +146,5 @@ def arguments(chosen: dict[str, Any]) -> dict[str, Any]:
         "context": chosen["context"],
         "camera": Path(chosen["camera"]) if chosen["camera"] else "",
         "state": chosen["state"],
+        "pooling": chosen["pooling"],
     }

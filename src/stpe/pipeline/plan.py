@@ -12,6 +12,7 @@ from typing import Protocol
 from stpe.errors import UsageError
 from stpe.models.backends.openvino.session import native_bf16
 from stpe.models.catalog import Model
+from stpe.models.temporal import ModuleFile
 from stpe.pipeline.sampling import Sampling
 from stpe.signals import CALIBRATED, KEYS, RAW, SIGNALS, expand, written
 from stpe.stages import registry
@@ -124,7 +125,8 @@ class Plan:
     def options(self, node: Node) -> dict[str, object]:
         """The fields of the request that the stage uses."""
         given = {name: getattr(self.request, name) for name in node.stage.options}
-        return {k: v.sha256 if isinstance(v, StateFile) else v for k, v in given.items()}
+        files = (StateFile, ModuleFile)
+        return {k: v.sha256 if isinstance(v, files) else v for k, v in given.items()}
 
     def models(self, node: Node) -> dict[str, list[str]]:
         """What the results of the stage's models depend on, by role."""

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
+from stpe.models.temporal import ModuleFile
 from stpe.state.reading import StateFile
 from stpe.video.frame import Frame, Grid, SourceInfo
 
@@ -92,6 +93,7 @@ class Request:
     state: StateFile | None = None  # a log to match to the frames
     camera: str = ""  # JSON of what the user knows of the camera: `stpe.geometry.supplied`
     depth_images: str = ""  # the same JSON's part on depth images, alone
+    pooling: ModuleFile | None = None  # trained weights in place of parameter-free pooling
 
 
 class Stage(ABC):

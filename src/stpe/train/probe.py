@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
+from stpe.models.small_torch import alone, import_torch
 from stpe.train.episodes import Episode
 from stpe.train.gain import Gain, gain
-from stpe.train.library import alone, import_torch
 from stpe.train.windows import Windows, features, state_features, windows
 
 F32 = NDArray[np.float32]

@@ -9,9 +9,9 @@ from typing import Any
 
 from stpe.dataset.reader import open_dataset
 from stpe.errors import UsageError
+from stpe.models.small_torch import import_torch
 from stpe.train.episodes import Episode, read_episodes
 from stpe.train.gain import Gain
-from stpe.train.library import import_torch
 from stpe.train.probe import ProbeReport, probe
 from stpe.train.temporal import TemporalReport, train_temporal
 

@@ -22,6 +22,8 @@ from stpe.video.frame import ImageHW3
 _CAPTIONS = (
     *(f"{table}.caption_{level}" for table in ("frames", "shots") for level in answers.LEVELS),
     "frames.caption_evidence",
+    "frames.caption_facts",
+    *(f"frames.vlm_{part}" for part in (*answers.LEVELS, "contradictions")),
     "videos.summary",
 )
 

@@ -1,4 +1,4 @@
-"""torch, as this package uses it: imported when needed, one thread, random numbers of its own."""
+"""torch for small networks: imported when needed, one thread, random numbers of its own."""
 
 from __future__ import annotations
 
