@@ -22,6 +22,7 @@ CONFIDENCES = {
     "frames.camera_rotation_deg": "frames.camera_confidence",
     "motion.flow": "motion.flow_confidence",
     "frames.depth": "frames.depth_confidence",
+    "frames.geometric_depth": "frames.geometric_depth_confidence",
 }
 _LEAST = 100  # pairs in either half
 #: Pairs of one signal and simulator that are kept, so that neither simulator outweighs the other.

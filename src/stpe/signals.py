@@ -513,6 +513,7 @@ CALIBRATED = (
     "motion.flow_confidence",
     "frames.camera_confidence",
     "frames.depth_confidence",
+    "frames.geometric_depth_confidence",
 )
 RAW = "_raw"
 

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,10 @@ from stpe import calibration
 from stpe.calibration import Curve, calibrated, curves, digest
 from stpe.evaluate.calibration import fit
 from stpe.evaluate.reliability import reliability
+from stpe.pipeline.plan import make_plan
+from stpe.pipeline.run import plan_key
 from stpe.signals import CALIBRATED, RAW, schema
+from stpe.stages.stage import ANALYSIS, Stage
 
 STORED = {"objects.motion_confidence_raw", "motion.flow_confidence_raw"}
 
@@ -82,3 +86,29 @@ def test_pools_where_more_confidence_is_less_often_right():
     assert len(curve.raw) == 2
     assert curve.calibrated[1] == pytest.approx(0.75, abs=0.02)
     assert isinstance(curve, Curve)
+
+
+class _Doubt(Stage):
+    name = "doubt"
+    writes = ("frames.camera_confidence",)
+    grid = ANALYSIS
+
+    def process(self, window):
+        raise NotImplementedError
+
+
+def _plan(**given):
+    nothing = SimpleNamespace(models={}, missing={}, profile="none")
+    return make_plan(nothing, stages=[_Doubt], **given)
+
+
+def test_the_raw_confidence_is_stored_unless_left_out_and_a_new_curve_is_another_plan(monkeypatch):
+    plan = _plan()
+    raw = "frames.camera_confidence_raw"
+    assert raw in plan.stored
+    assert raw in _plan(signals=[raw]).stored
+    assert "frames.camera_confidence" in _plan(signals=[raw]).stored
+    assert raw not in _plan(without=[raw]).stored
+    key = plan_key(plan)
+    monkeypatch.setattr("stpe.pipeline.run.digest", lambda: "another")
+    assert plan_key(plan) != key
