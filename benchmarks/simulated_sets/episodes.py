@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from simulated_sets.tracks import LibraryTracks, library_tracks
-from stpe.calibration import RAW, curves
 from stpe.dataset.layout import MANIFEST
 from stpe.dataset.reader import open_dataset
 from stpe.engine import Engine
@@ -22,7 +21,7 @@ from stpe.evaluate.matching import scenes
 from stpe.evaluate.measure import Measure, NotScoredError
 from stpe.evaluate.scorers.registry import SCORERS
 from stpe.evaluate.truth import Truth
-from stpe.evaluate.view import Row, View
+from stpe.evaluate.view import RawView, View
 from stpe.simulate import doom, physics
 
 #: What no truth of ours says anything about, and what costs most.
@@ -155,16 +154,6 @@ def _scored(episode: Episode, view: View, truth: Truth) -> Scores:
     }
     tracks = None if "tracks" in unscored else library_tracks(view, truth)
     return Scores(episode, figures, beliefs, _moving(view, truth), tracks, unscored)
-
-
-class RawView(View):
-    """The video with its raw confidences in place of the calibrated ones."""
-
-    def rows(self, table: str, columns: Sequence[str]) -> list[Row]:
-        """Rows of a table, in key order."""
-        raw = {c: c + RAW for c in columns if f"{table}.{c}" in curves()}
-        found = super().rows(table, (*columns, *raw.values()))
-        return [{**row, **{c: row[name] for c, name in raw.items()}} for row in found]
 
 
 def _measures(

@@ -198,6 +198,16 @@ def test_the_page_needs_nothing_else_and_shows_the_worst_moments(tmp_path, episo
     assert "static camera" in text
 
 
+def test_raw_confidence_is_judged_beside_the_calibrated(tmp_path, episode, truth):
+    objects = oracle.true_objects(truth)
+    for row in objects:
+        row["confidence"], row["confidence_raw"] = 0.95, 0.4
+    card = scored(tmp_path, episode, truth, objects=objects)
+    trust = {t.signal: t for t in card.trust}
+    assert trust["objects.box_xyxy"].reliability.ece == pytest.approx(0.05, abs=1e-6)
+    assert trust["objects.box_xyxy"].raw_ece == pytest.approx(0.6, abs=1e-6)
+
+
 def test_command_line(perfect, episode, capsys):
     path, _ = perfect
     assert run(["evaluate", str(path), "--truth", str(episode)]) == 0

@@ -135,7 +135,7 @@ def _trust(trust: Sequence[Trust]) -> str:
         f"<article><h3><code>{t.signal}</code></h3>"
         f"<p class='note'>Right means: {html.escape(t.right)}.</p>"
         f"{reliability_plot(t.reliability)}"
-        f"<p>Calibration error <b>{number(t.reliability.ece)}</b> "
+        f"<p>Calibration error <b>{number(t.reliability.ece)}</b>{_before(t)} "
         f"over {t.reliability.n:,} statements</p></article>"
         for t in trust
     )
@@ -144,6 +144,12 @@ def _trust(trust: Sequence[Trust]) -> str:
         "confidence. Up: share that was right. On the diagonal, confidence can be taken at its "
         f"word; below it, it boasts.</p><div class='cards small'>{cards}</div></section>"
     )
+
+
+def _before(trust: Trust) -> str:
+    if trust.raw_ece is None or abs(trust.raw_ece - trust.reliability.ece) < 1e-6:
+        return ""
+    return f" ({number(trust.raw_ece)} before calibration)"
 
 
 def _unscored(unscored: Mapping[str, str]) -> str:

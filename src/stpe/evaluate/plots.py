@@ -73,7 +73,7 @@ def curve(
 
 def reliability_plot(found: Reliability) -> str:
     """Accuracy against confidence: the diagonal is honest. Dot areas show how many."""
-    side, left, bottom, top = 220, 34, 26, 8
+    side, left, bottom, top = 220, 34, 26, 14
 
     def x(share: float) -> float:
         return left + (side - left - 8) * share

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from stpe.dataset.layout import write_atomically
 from stpe.dataset.reader import Dataset
 from stpe.errors import TruthError, UsageError
-from stpe.evaluate.measure import Better, Figure, Measure, NotScoredError
+from stpe.evaluate.measure import Belief, Better, Figure, Measure, NotScoredError
 from stpe.evaluate.reliability import Reliability, reliability
 from stpe.evaluate.scorers.registry import SCORERS
 from stpe.evaluate.truth import Truth
-from stpe.evaluate.view import View
+from stpe.evaluate.view import RawView, View
 
 F64 = NDArray[np.float64]
 
@@ -82,11 +82,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Trust:
-    """How well one signal's stored confidence says how often it is right."""
+    """How well one signal's stored confidence says how often it is right.
+
+    `raw_ece` is the calibration error of the confidence before it was calibrated; None where the
+    dataset has no raw one.
+    """
 
     signal: str
     right: str
     reliability: Reliability
+    raw_ece: float | None
 
 
 @dataclass(frozen=True)
@@ -149,13 +154,19 @@ def evaluate(dataset: Dataset, video_id: str, truth: Truth) -> Scorecard:
     """
     view = View(dataset, video_id)
     truth.check(*view.size, int(view.video["frame_count"]))
+    raw_view = RawView.of(view)
     measures: list[Measure] = []
     unscored: dict[str, str] = {}
+    raw: dict[str, Belief] = {}
     for name, score in SCORERS.items():
         try:
-            measures += score(view, truth)
+            found = score(view, truth)
         except NotScoredError as reason:
             unscored[name] = str(reason)
+            continue
+        measures += found
+        if raw_view is not None and any(m.belief is not None for m in found):
+            raw |= {m.signal: m.belief for m in score(raw_view, truth) if m.belief is not None}
     if not measures:
         why = "; ".join(f"{name}: {reason}" for name, reason in unscored.items())
         raise TruthError(f"{truth.path} scores no signal of this video ({why})")
@@ -172,7 +183,11 @@ def evaluate(dataset: Dataset, video_id: str, truth: Truth) -> Scorecard:
         tuple(_row(measure, view.blocks.count, weights_RB) for measure in measures),
         unscored,
         tuple(_curve(m, view) for m in measures if m.series is not None),
-        tuple(_trust(m) for m in measures if m.belief is not None and len(m.belief.correct_N)),
+        tuple(
+            _trust(m.signal, m.belief, raw.get(m.signal))
+            for m in measures
+            if m.belief is not None and len(m.belief.correct_N)
+        ),
     )
 
 
@@ -245,10 +260,11 @@ def _curve(measure: Measure, view: View) -> Curve:
     )
 
 
-def _trust(measure: Measure) -> Trust:
-    belief = measure.belief
-    assert belief is not None
-    return Trust(measure.signal, belief.right, reliability(belief.confidence_N, belief.correct_N))
+def _trust(signal: str, belief: Belief, raw: Belief | None) -> Trust:
+    before = None
+    if raw is not None and len(raw.correct_N) == len(belief.correct_N):
+        before = plain(reliability(raw.confidence_N, raw.correct_N).ece)
+    return Trust(signal, belief.right, reliability(belief.confidence_N, belief.correct_N), before)
 
 
 def path_of(dataset: Path, video_id: str, suffix: str = ".json") -> Path:

@@ -13,6 +13,7 @@ from stpe.dataset.reader import Dataset
 from stpe.errors import DatasetError
 from stpe.evaluate.measure import Blocks, NotScoredError
 from stpe.pipeline.artifacts import ArtifactStore
+from stpe.signals import CALIBRATED, RAW
 
 I64 = NDArray[np.int64]
 Row = dict[str, Any]
@@ -95,6 +96,27 @@ class View:
             if keys and None not in first:
                 return tuple(self.times[i] for i in first if i in self.times)
         raise NotScoredError("the artifacts that say where chunks met are not there")
+
+
+class RawView(View):
+    """The video with its raw confidences in place of the calibrated ones."""
+
+    @classmethod
+    def of(cls, view: View) -> RawView | None:
+        """The raw view of the same video; None where no raw confidence is stored."""
+        names = (name.split(".") for name in CALIBRATED)
+        if not any(view.known(table, column + RAW) for table, column in names):
+            return None
+        return cls(view.dataset, view.video_id)
+
+    def rows(self, table: str, columns: Sequence[str]) -> list[Row]:
+        """Rows of a table, in key order. Where no raw confidence is stored the other one stays."""
+        raw = {c: c + RAW for c in columns if f"{table}.{c}" in CALIBRATED}
+        found = super().rows(table, (*columns, *raw.values()))
+        return [
+            {**row, **{c: row[name] for c, name in raw.items() if row[name] is not None}}
+            for row in found
+        ]
 
 
 def _first_frame(store: ArtifactStore, key: str) -> int | None:
