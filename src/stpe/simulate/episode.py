@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -106,17 +107,24 @@ def _run(
     environment: Mapping[str, str],
     timeout_s: float,
 ) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, str(whole)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+        start_new_session=True,  # so that an engine that the recorder started ends with it
+    )
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", module, str(whole)],
-            input=json.dumps(settings),
-            text=True,
-            capture_output=True,
-            timeout=timeout_s,
-            env={**os.environ, **environment},
-        )
-    except subprocess.TimeoutExpired as error:
-        raise StpeError(f"the simulator did not finish in {timeout_s:.0f} s: try again") from error
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
+        out, said = process.communicate(json.dumps(settings), timeout=timeout_s)
+    except BaseException as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        message = f"the simulator did not finish in {timeout_s:.0f} s: try again"
+        raise StpeError(message) from error
+    if process.returncode:
+        lines = (said or out).strip().splitlines()
         raise StpeError(f"the simulator failed: {lines[-1] if lines else 'it said nothing'}")
