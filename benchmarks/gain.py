@@ -1,6 +1,6 @@
 """Which signals tell what comes next: seeded game episodes, processed, and `stpe train` on them.
 
-    python benchmarks/gain.py [--episodes 10] [--seconds 24] [--work DIR] [--out REPORT.md]
+    python benchmarks/gain.py [--episodes 10] [--seconds 16] [--work DIR] [--out REPORT.md]
 
 Episodes are recorded and processed where they are not in DIR already, so that a run that was
 stopped goes on.
@@ -74,7 +74,7 @@ def prepare(work: Path, episodes: int, seconds: float, fps: float) -> list[Path]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--episodes", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=24.0)
+    parser.add_argument("--seconds", type=float, default=16.0)
     parser.add_argument("--fps", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path)

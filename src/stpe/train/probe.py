@@ -103,20 +103,24 @@ def probe(
     scale = cut.target_WP.std(0)
     persistence = _squares(cut, scale, cut.persistence_WP)
     means = _squares(cut, scale, cut.target_WP.mean(0)[None])
+    folds = _folds(cut, seed)
+    inputs = {
+        name: [features(group, cut, ~np.isin(cut.episode_W, held)) for held in folds]
+        for name, group in {"state": state, **groups}.items()
+    }
     say("dynamics probe: state alone")
-    bare = _fitted(cut, scale, [state], seed, True)
+    bare = _fitted(cut, scale, folds, [inputs["state"]], seed, True)
     found = []
-    chosen = [(name, [groups[name]]) for name in names]
-    if len(names) > 1:
-        chosen.append(("all", [groups[name] for name in names]))
-    for name, parts in chosen:
+    for name in [*names, *(["all"] if len(names) > 1 else [])]:
         say(f"dynamics probe: {name}")
-        both = _fitted(cut, scale, [state, *parts], seed, True)
-        without = _fitted(cut, scale, parts, seed, False)
+        chosen = names if name == "all" else [name]
+        parts = [inputs[part] for part in chosen]
+        both = _fitted(cut, scale, folds, [inputs["state"], *parts], seed, True)
+        without = _fitted(cut, scale, folds, parts, seed, False)
         found.append(
             GroupGain(
                 name,
-                sum(part[0].shape[1] for part in parts),
+                sum(groups[part][0].shape[1] for part in chosen),
                 _rms(both),
                 _gain(cut, both, bare),
                 _gain(cut, without, means),
@@ -163,22 +167,31 @@ def _gain(cut: Windows, squares_WP: F64, baseline_WP: F64) -> Gain:
     return gain(sums, lambda total: 1 - float(np.sqrt(total[0] / max(total[1], 1e-12))))
 
 
-def _fitted(
-    cut: Windows, scale: F64, groups: Sequence[Sequence[F32]], seed: int, with_state: bool
-) -> F64:
-    """Squared errors of each window by probes that did not see its video, WxP."""
+def _folds(cut: Windows, seed: int) -> list[NDArray[np.int64]]:
+    """Videos held out together."""
     numbers = np.random.default_rng(seed).permutation(np.unique(cut.episode_W))
+    return np.array_split(numbers, min(_FOLDS, len(numbers)))
+
+
+def _fitted(
+    cut: Windows,
+    scale: F64,
+    folds: Sequence[NDArray[np.int64]],
+    groups: Sequence[Sequence[F32]],
+    seed: int,
+    with_state: bool,
+) -> F64:
+    """Squared errors of each window by probes that did not see its video, WxP; `groups` are the
+    features of every fold."""
     inputs, wanted, train, aside = [], [], [], []
-    folds = np.array_split(numbers, min(_FOLDS, len(numbers)))
     for fold, held in enumerate(folds):
         out_W = np.isin(cut.episode_W, held)
         base = cut.persistence_WP if with_state else cut.target_WP[~out_W].mean(0)[None]
-        rest = np.setdiff1d(numbers, held)
+        rest = np.unique(cut.episode_W[~out_W])
         rng = np.random.default_rng([seed, fold])
-        scaled = np.concatenate([features(g, cut, ~out_W) for g in groups], 1)
         for _ in range(_MEMBERS):
             aside_W = np.isin(cut.episode_W, rng.permutation(rest)[: max(len(rest) // 4, 1)])
-            inputs.append(scaled)
+            inputs.append(np.concatenate([group[fold] for group in groups], 1))
             wanted.append(((cut.target_WP - base) / scale).astype(np.float32))
             train.append(~out_W & ~aside_W)
             aside.append(aside_W)

@@ -119,7 +119,8 @@ def features(
     ).astype(np.float64)
     known_WKD = np.isfinite(history_WKD)
     if history_WKD.shape[2] > COMPONENTS:
-        history_WKD = _reduced(history_WKD, known_WKD, training_W)
+        training = np.unique(windows.episode_W[training_W])
+        history_WKD = _reduced(history_WKD, np.concatenate([frames[e] for e in training]))
         known_WKD = np.broadcast_to(known_WKD.any(2, keepdims=True), history_WKD.shape)
     values = np.where(known_WKD, history_WKD, np.nan)
     first, last = values[:, 0], values[:, -1]
@@ -139,8 +140,8 @@ def _mean(values: F64, axis: int) -> F64:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _reduced(history_WKD: F64, known_WKD: NDArray[np.bool_], training_W: NDArray[np.bool_]) -> F64:
-    flat = history_WKD[training_W].reshape(-1, history_WKD.shape[2])
-    centre = np.nan_to_num(_mean(flat, 0))
-    _, _, axes = np.linalg.svd(np.nan_to_num(flat - centre), full_matrices=False)
+def _reduced(history_WKD: F64, training_ND: F32) -> F64:
+    """The first COMPONENTS principal components of the training frames."""
+    centre = np.nan_to_num(_mean(training_ND.astype(np.float64), 0))
+    _, _, axes = np.linalg.svd(np.nan_to_num(training_ND - centre), full_matrices=False)
     return np.asarray(np.nan_to_num(history_WKD - centre) @ axes[:COMPONENTS].T)
