@@ -85,7 +85,9 @@ def test_a_mover_and_what_shows_no_parallax_have_no_depth():
     assert not still.known.any()
 
 
-def rows(count: int, cut: int | None = None) -> tuple[pa.Table, pa.Table, list[np.ndarray]]:
+def rows(
+    count: int, cut: int | None = None, doubtful: int | None = None
+) -> tuple[pa.Table, pa.Table, list[np.ndarray]]:
     """`motion` and `frames` of a walk, every second frame analysed, and the true poses."""
     motion, poses = [], []
     for k, (turn, move, pose, field) in enumerate(walk(count)):
@@ -99,6 +101,7 @@ def rows(count: int, cut: int | None = None) -> tuple[pa.Table, pa.Table, list[n
                 "flow": field.flow_N2.astype(np.float16).ravel(),
                 "flow_shape": [*field.shape, 2],
                 "flow_confidence": field.weight_N.astype(np.float16),
+                "camera_confidence": 0.1 if k == doubtful else 0.9,
                 "camera_rotation_deg": None if unknown else turn.tolist(),
                 "camera_translation": None if unknown else (move / np.linalg.norm(move)).tolist(),
             }
@@ -129,6 +132,8 @@ def run(motion: pa.Table, frames: pa.Table, borders: list[int]) -> pa.Table:
 
 def test_chunks_change_nothing_and_a_cut_begins_a_trajectory():
     motion, frames, _ = rows(16, cut=9)
+    doubted = run(rows(16, doubtful=9)[0], frames, [0])
+    assert doubted["trajectory_id"].to_pylist() == [0] * 5 + [1] * 3
     whole, parts = run(motion, frames, [0]), run(motion, frames, [0, 5, 10])
     for name in whole.column_names:
         for a, b in zip(whole[name].to_pylist(), parts[name].to_pylist(), strict=True):

@@ -22,12 +22,12 @@ from stpe.geometry.rotation import matrix_of
 F64 = NDArray[np.float64]
 
 #: Deviation of flow: pixels of the grid it was computed on, and a share of what translation adds.
-_NOISE, _NOISE_SHARE = 0.25, 0.05
+_NOISE, _NOISE_SHARE = 0.4, 0.1
 #: Deviations off its epipolar line, or from the depth known before, up to which a sample counts.
 _OFF_LINE, _OFF_DEPTH = 2.5, 3.0
 _LEAST_WEIGHT = 0.1
 #: Share of its knowledge that a depth keeps from one interval to the next.
-_KEPT = 0.85
+_KEPT = 0.6
 #: Relative deviation from which a depth is no longer one.
 LEAST_KNOWN = 0.5
 _LEAST_SAMPLES = 40

@@ -27,6 +27,9 @@ _COLUMNS = (
     "camera_travel",
     "trajectory_id",
 )
+#: Confidence of the camera below which an interval says nothing of depth, nor of the path without
+#: poses that are known.
+LEAST_TRUST = 0.3
 #: Confidence is the probability that depth is off by less than this share.
 WITHIN = 0.25
 
@@ -88,11 +91,13 @@ class _Path:
 class GeometricDepth(Stage):
     """`frames.geometric_depth` and `frames.camera_travel`, in the unit of one trajectory.
 
-    A trajectory ends where an interval cannot be measured, as at a cut: what follows has a unit of
-    its own. The state carries the depths in sight and the path since the last analysis frame.
+    A trajectory ends where an interval cannot be measured, as at a cut, or its camera motion is not
+    to be trusted: what follows has a unit of its own. The state carries the depths in sight and
+    the path since the last analysis frame.
     """
 
     name = "geometric_depth"
+    version = "2"
     reads = (
         "frames.frame_index",
         *FLOW,
@@ -100,6 +105,7 @@ class GeometricDepth(Stage):
         "motion.interval_s",
         "motion.camera_rotation_deg",
         "motion.camera_translation",
+        "motion.camera_confidence",
     )
     optional = ("frames.shot_id",)
     writes = tuple(f"frames.{column}" for column in _COLUMNS)
@@ -159,10 +165,15 @@ def _after(
     move = vector_at(motion, "camera_translation", row)
     turn = np.radians(turn)
     step = None if poses is None else step_of(poses, motion, row)
-    known = None if step is None else float(np.linalg.norm(step[:3, 3]))
-    follower, length = path.follower.advanced(seen, camera, turn, move, seconds, known)
-    if length is None:
-        return replace(path.lost(), follower=follower)
+    length = None if step is None else float(np.linalg.norm(step[:3, 3]))
+    if (motion["camera_confidence"][row].as_py() or 0.0) < LEAST_TRUST:
+        if length is None:
+            return path.lost()
+        follower = Follower()
+    else:
+        follower, length = path.follower.advanced(seen, camera, turn, move, seconds, length)
+        if length is None:
+            return replace(path.lost(), follower=follower)
     place = path.place_3 if move is None else path.place_3 + path.facing_33 @ (length * move)
     return replace(
         path, follower=follower, place_3=place, facing_33=path.facing_33 @ matrix_of(turn)
