@@ -13,6 +13,7 @@ import pyarrow as pa
 from stpe.dataset.writer import DatasetWriter
 from stpe.evaluate.truth import Truth
 from stpe.geometry.rotation import vector_of
+from stpe.pipeline.artifacts import Artifact, ArtifactStore
 from stpe.signals import schema
 
 STEP = 5  # video frames from one analysis frame to the next
@@ -29,6 +30,7 @@ def write(
     shots: list[dict[str, Any]] | None = None,
     alignment: dict[str, Any] | None = None,
     ran: tuple[str, ...] = (),
+    border: int | None = None,
 ) -> str:
     """A sealed dataset of one video; the video_id."""
     sha256 = hashlib.sha256(video.read_bytes()).hexdigest()
@@ -54,6 +56,10 @@ def write(
         "shots": shots,
         "artifacts": [{"stage": stage, "chunk": 0, "key": "0" * 64} for stage in ran],
     }
+    if border is not None:
+        rows["artifacts"] += [
+            {"stage": "tracklets", "chunk": chunk, "key": f"{chunk:064d}"} for chunk in (0, 1)
+        ]
     tables = {
         name: pa.Table.from_pylist(found, schema=schema(name)).to_batches()
         for name, found in rows.items()
@@ -62,6 +68,11 @@ def write(
     with DatasetWriter(path) as writer:
         writer.add_media(sha256, video)
         writer.commit(sha256[:16], "oracle", tables)
+    if border is not None:
+        store = ArtifactStore(path / "artifacts")
+        for chunk, first in enumerate((0, border)):
+            part = pa.table({"frame_index": [first, first + STEP]})
+            store.write(f"{chunk:064d}", Artifact({"objects": part}))
     return sha256[:16]
 
 

@@ -109,6 +109,19 @@ def test_spoilt_signals_score_what_they_should(tmp_path, episode, truth):
     assert rotation.value == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.parametrize(("changed", "same"), [(52, False), (12, True)])
+def test_identities_are_judged_where_chunks_meet(tmp_path, episode, truth, changed, same):
+    """Every identity changes at one frame: at the border it shows, far from it it does not."""
+    objects = oracle.true_objects(truth)
+    for row in objects:
+        row["track_id"] += 1000 * (row["frame_index"] >= changed)
+    card = scored(tmp_path, episode, truth, objects=objects, border=55)
+    assert card.row("objects.track_id HOTA").value < 1
+    at_border = card.row("objects.track_id HOTA at chunk borders")
+    assert (at_border.value == 1) == same
+    assert "within 1 s" in at_border.note
+
+
 def test_finding_nothing_is_scored_and_not_looking_is_not(tmp_path, episode, truth):
     card = scored(tmp_path, episode, truth, ran=("objects", "tracks"))
     assert card.row("objects.box_xyxy recall at 0.5").value == 0
