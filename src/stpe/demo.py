@@ -68,7 +68,7 @@ class DemoReport:
             found += ["", self.summary]
         found += [f"  at {pts:.1f} s: {text}" for pts, text in self.captions]
         if self.card is not None:
-            found += ["", *card_lines(self.card), f"{'scorecard page':16} {self.page}"]
+            found += ["", *card_lines(self.card, gist=True), f"{'scorecard page':16} {self.page}"]
         return found
 
 

@@ -11,6 +11,7 @@ from stpe.dataset.reader import open_dataset
 from stpe.dataset.writer import DatasetWriter
 from stpe.errors import TruthError, UsageError
 from stpe.evaluate.labels.recognise import read_truth
+from stpe.evaluate.report import card_lines
 from stpe.evaluate.run import evaluate_dataset
 from stpe.evaluate.scorecard import evaluate, load
 
@@ -80,6 +81,15 @@ def test_baselines_stand_beside_and_intervals_hold_the_value(perfect):
             assert row.interval[0] <= row.value <= row.interval[1]
     assert card.unscored["shots"].startswith("the dataset has no")
     assert card.unscored["trajectory"].startswith("the dataset has no")
+
+
+def test_the_gist_names_metrics_that_exist(perfect):
+    card = perfect[1].card
+    lines = "\n".join(card_lines(card, gist=True))
+    assert len(lines.splitlines()) < len(card_lines(card))
+    for metric in ("HOTA", "J, best instance", "EPE", "rotation error, median", "macro F1"):
+        assert metric in lines
+    assert "DetA" not in lines
 
 
 def test_spoilt_signals_score_what_they_should(tmp_path, episode, truth):

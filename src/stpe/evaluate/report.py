@@ -8,12 +8,33 @@ from stpe.evaluate.compare import Comparison, Difference
 from stpe.evaluate.measure import NO_TRUTH
 from stpe.evaluate.scorecard import Row, Scorecard
 
+#: One or two figures a signal, for whoever wants the gist.
+_GIST = {
+    "shots.start_frame": ("F1",),
+    "objects.box_xyxy": ("precision at 0.5", "recall at 0.5"),
+    "objects.track_id": ("HOTA", "MOTA", "IDF1", "HOTA at chunk borders"),
+    "objects.mask_rle": ("J, best instance", "F, best instance", "J, one track"),
+    "motion.flow": ("EPE", "Fl outliers"),
+    "motion.camera_rotation_deg": ("rotation error, median",),
+    "motion.camera_translation": ("direction error, median",),
+    "frames.camera_to_world": ("ATE, RMSE",),
+    "objects.motion": ("macro F1", "share decided"),
+    "objects.object_velocity_px_s": ("velocity error, median",),
+    "events.kind": ("F1",),
+    "frames.depth": ("AbsRel",),
+    "frames.geometric_depth": ("AbsRel",),
+    "videos.alignment": ("lag error",),
+    "frames.caption_facts": ("precision", "recall"),
+}
 
-def card_lines(card: Scorecard) -> list[str]:
-    """A table of the rows, then why other signals have none."""
+
+def card_lines(card: Scorecard, gist: bool = False) -> list[str]:
+    """A table of the rows, or of the main ones, then why other signals have none."""
     table = [("signal", "metric", "value", "95 % interval", "baseline", "n")]
     last = ""
     for row in card.rows:
+        if gist and row.metric not in _GIST.get(row.signal, ()):
+            continue
         shown = "" if row.signal == last else row.signal
         last = row.signal
         table.append(
