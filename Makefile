@@ -24,7 +24,9 @@ lint: $(STAMP)-dev
 
 bench: $(STAMP)-bench
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/propagation.py
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/kill.py
 	$(BIN)/python benchmarks/simulated.py --work build/simulated

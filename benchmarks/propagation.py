@@ -1,6 +1,6 @@
 """Masks followed through labelled clips from the first frame's mask: mean J beside two baselines.
 
-    python benchmarks/propagation.py ../shared/data/davis2016 [--clips dog,libby] [--frames N]
+    python benchmarks/propagation.py [FOLDER] [--clips dog,libby] [--frames N]
 
 Clips in the layout of DAVIS 2016. The first frame, which is given, is not scored. Baselines: the
 first mask copied to every frame; the mask carried by the flow model alone.
@@ -77,7 +77,8 @@ def draw(path: Path, image: np.ndarray, found: VideoObject, truth: np.ndarray) -
 def main() -> None:
     """Score every clip and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("root", type=Path)
+    davis = Path(__file__).resolve().parents[2] / "shared" / "data" / "davis2016"
+    parser.add_argument("root", type=Path, nargs="?", default=davis)
     parser.add_argument("--clips", default="")
     parser.add_argument("--frames", type=int)
     parser.add_argument("--overlays", type=Path, help="folder for pictures of every frame")

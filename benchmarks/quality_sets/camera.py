@@ -20,6 +20,7 @@ from stpe.stages.frame_camera import FrameCamera
 from stpe.stages.stage import Request, Window
 from stpe.video.frame import Frame
 
+SAMPLING = "rotation: every interval; moving or still: ten frames a second of the first 160"
 LOOKED_AT = 160  # frames a clip
 #: Clips whose camera was seen to move, and to stand still: path, frames a second.
 MOVING = {

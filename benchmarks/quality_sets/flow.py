@@ -15,6 +15,7 @@ import numpy as np
 
 from stpe.models import loader
 
+SAMPLING = "all pairs whole"
 Pair = tuple[np.ndarray, np.ndarray, np.ndarray]
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 UNKNOWN = 1e9  # the format's mark of pixels without truth

@@ -21,6 +21,7 @@ from pycocotools import mask as coco
 from stpe import Engine, open_dataset
 from stpe.evaluate.masks import region_similarity
 
+SAMPLING = "every fifth frame of six clips, through the default plan"
 EVERY = 5
 RATE = 30.0  # of a folder of images that carry no times
 Truth = Mapping[int, np.ndarray]

@@ -23,6 +23,7 @@ import scenedetect
 from stpe import Engine, open_dataset
 from stpe.evaluate.shots import Transition, score_shots
 
+SAMPLING = "every frame of the three clips"
 Truth = list[Transition]
 # Not the captions: they need every other stage.
 SIGNALS = ["shots.start_frame", "shots.transition"]

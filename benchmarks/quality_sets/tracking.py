@@ -34,6 +34,7 @@ CLIPS = {
     "mot15_pets09_s2l1": ("vtest.avi", 7.0),
     "mot15_tud_campus": ("TUD-Campus.mp4", 25.0),
 }
+SAMPLING = "every frame of both clips, detections and flow included"
 METRICS = ("HOTA", "IDF1", "MOTA")
 DETECTED = 0.3  # the objects stage's own threshold
 Rows = np.ndarray  # n x 6: frame from 0, identity, x0, y0, x1, y1
