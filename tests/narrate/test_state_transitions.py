@@ -89,6 +89,16 @@ def test_a_late_effect_is_put_down_to_its_key_and_an_old_key_is_not():
             assert told[0].evidence["after_s"] == pytest.approx(5 / FPS, abs=1e-3)
 
 
+def test_a_speed_that_was_changing_already_is_not_put_down_to_a_key():
+    speeds = [16.0] * 10 + [14.0, 11.0, 8.0, 5.0, 3.0, 2.0]
+    log = [
+        {"humanoid_state": "Running", "hrp": {"speed": v}, "inputs": ["E"] if i >= 13 else []}
+        for i, v in enumerate(speeds)
+    ]
+    (told,) = transitions([(i / FPS, state_of(r)) for i, r in enumerate(log)])
+    assert told.text == "pressed E while running"
+
+
 def test_another_episode_starts_afresh_and_nan_says_nothing():
     a = {"game": "doom", "episode": 0, "health": 10, "inputs": ["ATTACK"]}
     b = {"game": "doom", "episode": 1, "health": 100, "inputs": []}

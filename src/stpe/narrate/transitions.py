@@ -2,7 +2,8 @@
 
 A change of what the figure does is put down to the keys pressed or released up to CAUSE_S before
 it; the speeds told are the last before the cause and the most different within SETTLE_S after the
-effect. Records are as dense as the log is, so what happens between two analysed frames is seen.
+effect, unless the speed was changing that way already. Records are as dense as the log is, so what
+happens between two analysed frames is seen.
 """
 
 from __future__ import annotations
@@ -124,7 +125,8 @@ def _told(samples: Sequence[Sample], change: _Change) -> Transition:
 def _extreme(
     samples: Sequence[Sample], change: _Change, name: str, before: GameState
 ) -> tuple[float, float] | None:
-    """(value before, value after that differs most) where the difference is worth telling."""
+    """(value before, value after that differs most) where the difference is worth telling and was
+    not under way before the change."""
     was = getattr(before, name)
     if was is None:
         return None
@@ -139,7 +141,20 @@ def _extreme(
         return None
     now = max(known, key=lambda value: abs(value - was))
     least = max(_CHANGE * before.still, _SHARE * max(abs(was), abs(now)))
-    return (was, now) if abs(now - was) >= least else None
+    if abs(now - was) < least or (was - _earlier(samples, change, name, was)) / (now - was) > 0.5:
+        return None
+    return was, now
+
+
+def _earlier(samples: Sequence[Sample], change: _Change, name: str, was: float) -> float:
+    """The value SETTLE_S before the change, or the oldest known since."""
+    value, begun = was, samples[change.first][0]
+    for pts, state in (samples[i] for i in range(change.first - 1, -1, -1)):
+        if begun - pts > SETTLE_S + 1e-9:
+            break
+        found = getattr(state, name)
+        value = value if found is None else found
+    return value
 
 
 def _values(pts: float, before: GameState, now: GameState) -> list[Transition]:

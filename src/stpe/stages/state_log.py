@@ -32,7 +32,7 @@ class StateLogStage(Stage):
         "transitions.pts",
         "transitions.view_shift",
     )
-    version = "3"
+    version = "4"
     writes = ("frames.state", "frames.alignment", "frames.state_changes", "videos.alignment")
     options = ("state",)
     needs = ("state",)
