@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from stpe.models.urls import download
 #: What a repository's snapshot may hold: never a pickle.
 PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*", "NOTICE*")
 
+_WAIT_S = 20.0
 _LARGE = 1 << 20  # bytes above which a file is brought here by ourselves
 
 
@@ -169,6 +171,10 @@ def _listed(source: HubSource) -> list[Any]:
     import huggingface_hub as hub
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what goes wrong is raised
+    # Fails at once where the hub is out of reach; what follows would try five times.
+    api = hub.HfApi(endpoint=_endpoint())
+    api.repo_info(source.hub, revision=source.revision, timeout=_WAIT_S)
     where: dict[str, Any] = {
         "revision": source.revision,
         "cache_dir": _cache(),
