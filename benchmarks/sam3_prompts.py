@@ -120,7 +120,7 @@ def main() -> None:
         if asked.no_naive:
             return
         model = segmenter._detector.model
-        words = segmenter._tokenizer(
+        words = segmenter._texts._tokenizer(
             CONCEPTS[0], padding="max_length", max_length=32, return_tensors="pt"
         ).to(model.device)
         side = 1008 // asked.scale

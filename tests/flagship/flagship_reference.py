@@ -102,7 +102,7 @@ def tiny_sam3(side: int = 112, scale: int = 1) -> Any:
             "memory_attention_num_layers": 1,
             "memory_attention_feed_forward_hidden_size": 64,
             "memory_encoder_hidden_size": width,
-            "memory_encoder_output_channels": 16,
+            "memory_encoder_output_channels": 64,  # transformers takes no other
             "mask_downsampler_embed_dim": width,
             "memory_fuser_embed_dim": width,
             "memory_fuser_intermediate_dim": 64,

@@ -6,8 +6,6 @@ tracker's neck, run when the first box or point comes, feeds the rest.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,22 +15,22 @@ from numpy.typing import NDArray
 
 from stpe.errors import UsageError
 from stpe.models.backends.transformers.runtime import Network, import_torch
-from stpe.models.backends.transformers.sam3_concepts import Found, decode
+from stpe.models.backends.transformers.sam3_concepts import Found, Scene, decode
+from stpe.models.backends.transformers.sam3_text import ConceptTexts
 from stpe.models.roles import F32, Detections, Masks
 from stpe.video.frame import ImageHW3
 
 if TYPE_CHECKING:
     import torch
 
-_REMEMBERED = 1024  # concepts whose text features are kept
-
 
 class Encoded:
-    """One image's encoding, on the device: `vision` is the backbone's and the detector neck's
-    output, `levels` the tracker's features once they are needed."""
+    """One image's encoding, on the device: `tokens_1SD` are the backbone's, `scene` the detector's
+    view of them, `levels` the tracker's features once they are needed."""
 
-    def __init__(self, vision: Any, height: int, width: int) -> None:
-        self.vision = vision
+    def __init__(self, tokens_1SD: torch.Tensor, scene: Scene, height: int, width: int) -> None:
+        self.tokens_1SD = tokens_1SD
+        self.scene = scene
         self.height = height
         self.width = width
         self.levels: list[torch.Tensor] | None = None
@@ -57,17 +55,17 @@ class Sam3:
         self._prompts = prompts
         self._settings = detector.processor()
         self._side = int(detector.config.vision_config.backbone_config.image_size)
-        self._tokenizer = detector.tokenizer()
-        self._length = int(detector.config.text_config.max_position_embeddings)
-        self._words: OrderedDict[str, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
-        self._words_lock = threading.Lock()
+        self._texts = ConceptTexts(detector, detector.model)
 
     def encode(self, image: ImageHW3) -> Encoded:
         """Encode an image once for any number of prompts."""
         height, width = image.shape[:2]
         with self._detector.inference(f"one image of {width}x{height}"):
             pixels = self._detector.pixels([image], (self._side, self._side), self._settings)
-            return Encoded(self._detector.model.vision_encoder(pixels), height, width)
+            vision = self._detector.model.vision_encoder(pixels)
+            levels, place = list(vision.fpn_hidden_states[:-1]), vision.fpn_position_encoding[-2]
+            scene = Scene(self._detector.model, levels, place)
+            return Encoded(vision.last_hidden_state, scene, height, width)
 
     def from_text(
         self, encoded: Encoded, concepts: Sequence[str], threshold: float = 0.25
@@ -77,17 +75,15 @@ class Sam3:
         for start in range(0, len(concepts), self._prompts):
             batch = concepts[start : start + self._prompts]
             with self._detector.inference(f"{len(batch)} concepts"):
-                words_PLD, valid_PL = self._text(batch)
-                decoded = decode(
-                    self._detector.model, encoded.vision, words_PLD, valid_PL, threshold
-                )
+                decoded = decode(encoded.scene, *self._texts.features(batch), threshold)
                 for concept, each in zip(batch, decoded, strict=True):
-                    found.append((concept, each, _enlarged(each.masks_NHW, encoded) > 0.5))
+                    mask_KHW = _enlarged(each.logits_KHW.sigmoid(), encoded) > 0.5
+                    found.append((concept, each, mask_KHW))
         size = np.array([encoded.width, encoded.height] * 2, np.float32)
-        boxes = [each.boxes_N4.cpu().numpy() * size for _, each, _ in found]
-        scores = [each.scores_N.cpu().numpy() for _, each, _ in found]
+        boxes = [each.boxes_K4.cpu().numpy() * size for _, each, _ in found]
+        scores = [each.scores_K.cpu().numpy() for _, each, _ in found]
         masks = [mask.cpu().numpy() for _, _, mask in found]
-        labels = [concept for concept, each, _ in found for _ in range(len(each.scores_N))]
+        labels = [concept for concept, each, _ in found for _ in range(len(each.scores_K))]
         if not labels:
             nothing = np.zeros((0, encoded.height, encoded.width), bool)
             empty = np.zeros(0, np.float32)
@@ -170,7 +166,7 @@ class Sam3:
         """The tracker's features of the image, coarsest last."""
         if encoded.levels is None:
             model = self._tracker.model
-            tokens = encoded.vision.last_hidden_state
+            tokens = encoded.tokens_1SD
             rows, columns = model.prompt_encoder.image_embedding_size
             grid = tokens.view(1, rows, columns, -1).permute(0, 3, 1, 2)
             levels = list(model.vision_encoder.neck(grid)[0][:-1])
@@ -180,32 +176,9 @@ class Sam3:
             encoded.levels = levels
         return encoded.levels
 
-    def _text(self, concepts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features P x L x D and validity P x L; those of known concepts come from memory."""
-        torch = import_torch()
-        with self._words_lock:
-            new = [c for c in dict.fromkeys(concepts) if c not in self._words]
-            if new:
-                tokens = self._tokenizer(
-                    new,
-                    padding="max_length",
-                    max_length=self._length,
-                    truncation=True,
-                    return_tensors="pt",
-                ).to(self._detector.device)
-                mask = tokens["attention_mask"]
-                features = self._detector.model.get_text_features(
-                    input_ids=tokens["input_ids"], attention_mask=mask, return_dict=True
-                ).pooler_output
-                self._words.update(zip(new, zip(features, mask.bool(), strict=True), strict=True))
-            known = [self._words[c] for c in concepts]
-            while len(self._words) > _REMEMBERED:
-                self._words.popitem(last=False)
-        return torch.stack([f for f, _ in known]), torch.stack([v for _, v in known])
-
     def close(self) -> None:
         """Free the weights."""
-        self._words.clear()
+        self._texts.clear()
         self._tracker.close()
         self._detector.close()
 

@@ -1,0 +1,305 @@
+"""Objects of a video that words name: SAM 3's detector finds them in every frame, its tracker
+follows them, and the two are brought together by Sam3VideoModel's own rules.
+
+Those rules keep a new object on trial ("hot start"): one that the detector does not confirm, or
+that turns out to be another one, is dropped, and was never there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stpe.models.backends.transformers.runtime import Network, import_torch
+from stpe.models.backends.transformers.sam3_concepts import decode
+from stpe.models.backends.transformers.sam3_look import Look
+from stpe.models.backends.transformers.sam3_memory import Memories, Walk
+from stpe.models.backends.transformers.sam3_text import ConceptTexts
+from stpe.models.backends.transformers.sam3_tidy import distinct, overlaps, tidied
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One object in one frame, as the model gives it.
+
+    Attributes:
+        logits_hw: at the model's low resolution.
+        score: how surely it is there, 0..1.
+        rank: decides between objects of one label that claim the same pixel.
+    """
+
+    id: int
+    label: str | None
+    logits_hw: torch.Tensor
+    score: float
+    rank: float
+
+
+class NamedObjects:
+    """The objects of one video that words name. All calls in inference mode, ids from outside.
+
+    Args:
+        network: of a Sam3VideoModel.
+        texts: its text features.
+        prompts: words decoded at once.
+        frames: how many the video has.
+    """
+
+    def __init__(self, network: Network, texts: ConceptTexts, prompts: int, frames: int) -> None:
+        from transformers import Sam3VideoInferenceSession
+
+        self._model = network.model
+        self._texts = texts
+        self._prompts = prompts
+        self._session: Any = Sam3VideoInferenceSession(
+            inference_device=network.device,
+            inference_state_device=network.device,
+            dtype=network.dtype,
+        )
+        # The frames themselves stay with their owner; transformers only counts them.
+        self._session.processed_frames = range(frames)
+        self.memories = Memories(self._session, self._model.tracker_model.config)
+
+    @property
+    def ids(self) -> list[int]:
+        """Objects that are there."""
+        return list(self._session.obj_ids)
+
+    @property
+    def words(self) -> list[str]:
+        """What is looked for."""
+        return list(self._session.prompts.values())
+
+    @property
+    def delay(self) -> int:
+        """Frames that an answer waits until its objects have stood their trial."""
+        return int(self._model.hotstart_delay) if self._session.prompts else 0
+
+    def name(
+        self,
+        look: Look,
+        index: int,
+        texts: Sequence[str],
+        first_id: int,
+        claimed: Mapping[str, torch.Tensor],
+    ) -> list[Followed]:
+        """Look for words in a frame, and from now on in every frame of a walk.
+
+        Args:
+            first_id: of the objects made, counting on from there.
+            claimed: per label, logits of objects that are followed otherwise.
+
+        Returns:
+            What the words name in the frame.
+        """
+        known = set(self.words) & set(texts)
+        numbers = [self._session.add_prompt(text) for text in texts]
+        if known and self._session.obj_ids:
+            followed, _ = self.step(look, index, False, first_id, claimed)
+            return [one for one in followed if one.label in texts]
+        found, number_of = self._detect(look, numbers, claimed)
+        return self._make(look, index, found, number_of, first_id)
+
+    def begin(self, walk: Walk) -> None:
+        """Before a walk that does not go on from the last one. Objects known from elsewhere stand
+        no trial again."""
+        session = self._session
+        self.memories.begin()
+        session.unmatched_frame_inds = defaultdict(list)
+        session.overlap_pair_to_frame_inds = defaultdict(list)
+        session.obj_id_to_last_occluded = {}
+        for object_id, first in session.obj_first_frame_idx.items():
+            if first != walk.begin:
+                past = walk.begin - walk.step * (int(self._model.hotstart_delay) + 1)
+                session.obj_first_frame_idx[object_id] = past
+
+    def step(
+        self,
+        look: Look,
+        index: int,
+        reverse: bool,
+        first_id: int,
+        claimed: Mapping[str, torch.Tensor],
+    ) -> tuple[list[Followed], set[int]]:
+        """Find and follow everything in one frame: (objects, ids of those dropped there)."""
+        model, session = self._model, self._session
+        found, number_of = self._detect(look, list(session.prompts), claimed)
+        session.cache.cache_vision_features(index, look.tracked)
+        session.max_obj_id = first_id - 1
+        before = self.ids
+        logits, presence = self._propagated(index, reverse)
+        plan, after = model.run_tracker_update_planning_phase(
+            inference_session=session,
+            frame_idx=index,
+            reverse=reverse,
+            det_out=found,
+            tracker_low_res_masks_global=logits,
+            tracker_obj_scores_global=presence,
+            det_idx_to_prompt_id=number_of,
+        )
+        model.run_tracker_update_execution_phase(
+            inference_session=session,
+            frame_idx=index,
+            det_out=found,
+            tracker_update_plan=plan,
+            reverse=reverse,
+        )
+        new = plan["new_det_obj_ids"]
+        masks = dict(zip(before, logits, strict=True))
+        if new:
+            masks.update(self._shown(new, found["mask"][plan["new_det_out_inds"]]))
+        confirmed = plan["trk_id_to_max_iou_high_conf_det"]
+        for object_id in plan["reconditioned_obj_ids"]:
+            masks[object_id] = found["mask"][confirmed[object_id]]
+        ranks = dict(zip(before, presence.float().sigmoid().tolist(), strict=True))
+        scores = after["obj_id_to_score"]
+        ranks.update({i: scores[i] for i in new})
+        self._take_over(after, new, index)
+        dropped = set(plan["obj_ids_newly_removed"])
+        hidden = dropped | after["extra_metadata"]["suppressed_obj_ids"][index]
+        followed = [
+            self._followed(i, masks[i], scores[i] if i in new else scores[i] * ranks[i], ranks[i])
+            for i in (*before, *new)
+            if i not in hidden
+        ]
+        self._forget(dropped)
+        return followed, dropped
+
+    def take(self, object_id: int) -> tuple[dict[str, Any], str, float]:
+        """Remove an object: what is remembered of it, its label, its detection's score."""
+        label = self.label(object_id)
+        score = self._session.obj_id_to_score.get(object_id, 1.0)
+        outputs = self.memories.remove(object_id)
+        self._forget({object_id})
+        return outputs, label, score
+
+    def label(self, object_id: int) -> str:
+        """The word that an object was found by."""
+        return str(self._session.prompts[self._session.obj_id_to_prompt_id[object_id]])
+
+    def _detect(
+        self, look: Look, numbers: Sequence[int], claimed: Mapping[str, torch.Tensor]
+    ) -> tuple[dict[str, torch.Tensor], dict[int, int]]:
+        """What the detector finds of the prompts: scores and masks' logits, and whose they are."""
+        torch = import_torch()
+        model = self._model
+        size = look.scene.levels[0].shape[-2:]
+        logits = [torch.zeros(0, *size, device=model.device)]
+        scores = [torch.zeros(0, device=model.device)]
+        owners: list[int] = []
+        for start in range(0, len(numbers), self._prompts):
+            batch = list(numbers[start : start + self._prompts])
+            texts = [self._session.prompts[number] for number in batch]
+            features = self._texts.features(texts)
+            decoded = decode(look.scene, *features, model.score_threshold_detection)
+            for number, text, each in zip(batch, texts, decoded, strict=True):
+                keep = torch.ones(len(each.scores_K), dtype=torch.bool, device=model.device)
+                if model.det_nms_thresh > 0:
+                    keep = distinct(each.scores_K, each.logits_KHW, model.det_nms_thresh)
+                if text in claimed:
+                    iou = overlaps(each.logits_KHW > 0, claimed[text] > 0)
+                    keep &= ~(iou >= model.trk_assoc_iou_thresh).any(1)
+                logits.append(each.logits_KHW[keep])
+                scores.append(each.scores_K[keep])
+                owners += [number] * int(keep.sum())
+        found = {"mask": torch.cat(logits), "scores": torch.cat(scores)}
+        return found, dict(enumerate(owners))
+
+    def _propagated(self, index: int, reverse: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """The tracker's masks (logits) and presence (logits) of the objects there are."""
+        torch = import_torch()
+        model, side = self._model, self._model.low_res_mask_size
+        if not self._session.obj_ids:
+            nothing = torch.zeros(0, side, side, device=model.device)
+            return nothing, torch.zeros(0, device=model.device)
+        out = model.tracker_model(
+            inference_session=self._session,
+            frame_idx=index,
+            reverse=reverse,
+            run_mem_encoder=False,
+        )
+        logits = tidied(out.pred_masks.squeeze(1), model.fill_hole_area)
+        return logits.clone(), out.object_score_logits.squeeze(1)  # the plan writes to the masks
+
+    def _make(
+        self,
+        look: Look,
+        index: int,
+        found: dict[str, torch.Tensor],
+        number_of: Mapping[int, int],
+        first_id: int,
+    ) -> list[Followed]:
+        """New objects of everything found in a frame, the best if there is no room for all."""
+        session = self._session
+        room = max(0, self._model.max_num_objects - len(session.obj_ids))
+        if len(number_of) > room:
+            best = found["scores"].topk(room).indices
+            found = {name: values[best] for name, values in found.items()}
+            number_of = {i: number_of[int(old)] for i, old in enumerate(best)}
+        new = list(range(first_id, first_id + len(number_of)))
+        if not new:
+            return []
+        session.cache.cache_vision_features(index, look.tracked)
+        for object_id, number, score in zip(
+            new, number_of.values(), found["scores"].tolist(), strict=True
+        ):
+            session.obj_id_to_prompt_id[object_id] = number
+            session.obj_id_to_score[object_id] = score
+            session.obj_first_frame_idx[object_id] = index
+            session.trk_keep_alive[object_id] = self._model.init_trk_keep_alive
+            self.memories.origins[object_id] = {index}
+        self._model._tracker_add_new_objects(session, index, new, found["mask"])
+        masks = self._shown(new, found["mask"])
+        scores = session.obj_id_to_score
+        return [self._followed(i, masks[i], scores[i], scores[i]) for i in new]
+
+    def _shown(self, ids: Sequence[int], logits: torch.Tensor) -> dict[int, torch.Tensor]:
+        tidy = tidied(logits, self._model.fill_hole_area)
+        return dict(zip(ids, tidy, strict=True))
+
+    def _followed(self, object_id: int, logits: Any, score: float, rank: float) -> Followed:
+        return Followed(object_id, self.label(object_id), logits, score, rank)
+
+    def _take_over(self, after: dict[str, Any], new: Sequence[int], index: int) -> None:
+        """Make the plan's records the session's, without those of past frames."""
+        session, records = self._session, after["extra_metadata"]
+        session.obj_id_to_score = after["obj_id_to_score"]
+        session.obj_id_to_last_occluded = after["obj_id_to_last_occluded"]
+        session.obj_ids = list(after["obj_ids"])
+        session.obj_first_frame_idx = records["obj_first_frame_idx"]
+        session.trk_keep_alive = records["trk_keep_alive"]
+        session.unmatched_frame_inds = _last(
+            records["unmatched_frame_inds"], self._model.hotstart_unmatch_thresh
+        )
+        session.overlap_pair_to_frame_inds = _last(
+            records["overlap_pair_to_frame_inds"], self._model.hotstart_dup_thresh
+        )
+        for object_id in new:
+            self.memories.origins[object_id] = {index}
+
+    def _forget(self, gone: set[int]) -> None:
+        session = self._session
+        for object_id in gone:
+            for held in (
+                session.obj_id_to_score,
+                session.obj_id_to_last_occluded,
+                session.obj_first_frame_idx,
+                session.trk_keep_alive,
+                session.unmatched_frame_inds,
+                session.obj_id_to_prompt_id,
+                self.memories.origins,
+            ):
+                held.pop(object_id, None)
+        pairs = session.overlap_pair_to_frame_inds
+        for pair in [p for p in pairs if gone & set(p)]:
+            del pairs[pair]
+
+
+def _last(frames: Mapping[Any, list[int]], most: int) -> defaultdict[Any, list[int]]:
+    """Only as many of the frames as can still be counted."""
+    return defaultdict(list, {key: held[-most:] for key, held in frames.items()})
