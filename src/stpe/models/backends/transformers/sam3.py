@@ -55,7 +55,7 @@ class Sam3:
         self._prompts = prompts
         self._settings = detector.processor()
         self._side = int(detector.config.vision_config.backbone_config.image_size)
-        self._texts = ConceptTexts(detector, detector.model)
+        self._texts = ConceptTexts(detector, lambda: detector.model)
 
     def encode(self, image: ImageHW3) -> Encoded:
         """Encode an image once for any number of prompts."""
@@ -64,8 +64,7 @@ class Sam3:
             pixels = self._detector.pixels([image], (self._side, self._side), self._settings)
             vision = self._detector.model.vision_encoder(pixels)
             levels, place = list(vision.fpn_hidden_states[:-1]), vision.fpn_position_encoding[-2]
-            scene = Scene(self._detector.model, levels, place)
-            return Encoded(vision.last_hidden_state, scene, height, width)
+            return Encoded(vision.last_hidden_state, Scene(levels, place), height, width)
 
     def from_text(
         self, encoded: Encoded, concepts: Sequence[str], threshold: float = 0.25
@@ -75,7 +74,8 @@ class Sam3:
         for start in range(0, len(concepts), self._prompts):
             batch = concepts[start : start + self._prompts]
             with self._detector.inference(f"{len(batch)} concepts"):
-                decoded = decode(encoded.scene, *self._texts.features(batch), threshold)
+                features = self._texts.features(batch)
+                decoded = decode(self._detector.model, encoded.scene, *features, threshold)
                 for concept, each in zip(batch, decoded, strict=True):
                     mask_KHW = _enlarged(each.logits_KHW.sigmoid(), encoded) > 0.5
                     found.append((concept, each, mask_KHW))

@@ -12,7 +12,7 @@ grid, HW the finest.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stpe.models.backends.transformers.runtime import import_torch
@@ -36,53 +36,56 @@ class Scene:
     """One image as the detector sees it before any word.
 
     Args:
-        model: a Sam3Model.
         levels: the feature pyramid of one image, finest first, as the mask decoder takes it.
         place_1Dhw: position encoding of the coarsest level.
     """
 
-    def __init__(self, model: Any, levels: list[torch.Tensor], place_1Dhw: torch.Tensor) -> None:
-        self.model = model
+    def __init__(self, levels: list[torch.Tensor], place_1Dhw: torch.Tensor) -> None:
         self.levels = levels
         self._place = place_1Dhw
+        self._tokens: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._skips: list[torch.Tensor] | None = None
 
-    @cached_property
-    def tokens(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def tokens(self, model: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Features after the first self-attention, and their positions, both 1 x S x D."""
-        features, place = (x.flatten(2).transpose(1, 2) for x in (self.levels[-1], self._place))
-        first = self.model.detr_encoder.layers[0]
-        normed = first.layer_norm1(features)
-        features = features + first.self_attn(normed + place, normed + place, normed)[0]
-        return features, place
+        if self._tokens is None:
+            features, place = (x.flatten(2).transpose(1, 2) for x in (self.levels[-1], self._place))
+            first = model.detr_encoder.layers[0]
+            normed = first.layer_norm1(features)
+            features = features + first.self_attn(normed + place, normed + place, normed)[0]
+            self._tokens = features, place
+        return self._tokens
 
-    @cached_property
-    def skips(self) -> list[torch.Tensor]:
+    def skips(self, model: Any) -> list[torch.Tensor]:
         """What each finer level adds in the mask decoder, coarsest first."""
-        convolutions = self.model.mask_decoder.pixel_decoder.conv_layers
-        finer = self.levels[-2::-1]  # the last convolutions have no level and do nothing
-        return [conv(level) for conv, level in zip(convolutions, finer, strict=False)]
+        if self._skips is None:
+            convolutions = model.mask_decoder.pixel_decoder.conv_layers
+            finer = self.levels[-2::-1]  # the last convolutions have no level and do nothing
+            self._skips = [conv(level) for conv, level in zip(convolutions, finer, strict=False)]
+        return self._skips
 
     @property
     def tensors(self) -> list[torch.Tensor]:
         """All that is held now."""
-        more = [*self.__dict__.get("tokens", ()), *self.__dict__.get("skips", ())]
-        return [*self.levels, self._place, *more]
+        return [*self.levels, self._place, *(self._tokens or ()), *(self._skips or ())]
 
 
 def decode(
-    scene: Scene, words_PLD: torch.Tensor, valid_PL: torch.Tensor, threshold: float
+    model: Any, scene: Scene, words_PLD: torch.Tensor, valid_PL: torch.Tensor, threshold: float
 ) -> list[Found]:
     """Instances of each prompt whose score exceeds `threshold`.
 
     Args:
+        model: a Sam3Model.
+        scene: of its features.
         words_PLD: projected text features.
         valid_PL: bool, False for padding.
         threshold: on query score times presence.
     """
-    model = scene.model
-    model.detr_decoder._get_rpb_matrix = partial(_box_bias, model.detr_decoder)
-    fused_PSD, place_PSD, shape = _fuse(scene, words_PLD, valid_PL)
-    decoded = model.detr_decoder(
+    decoder = model.detr_decoder
+    decoder._get_rpb_matrix = partial(_box_bias, decoder.box_rpb_embed_y, decoder.box_rpb_embed_x)
+    fused_PSD, place_PSD, shape = _fuse(model, scene, words_PLD, valid_PL)
+    decoded = decoder(
         vision_features=fused_PSD,
         text_features=words_PLD,
         vision_pos_encoding=place_PSD,
@@ -100,22 +103,21 @@ def decode(
         keep, one = keep_PQ[p], slice(p, p + 1)
         masks = scores_PQ.new_zeros((0, *scene.levels[0].shape[-2:]))
         if bool(keep.any()):
-            masks = _masks(
-                scene, queries_PQD[p, keep], fused_PSD[one], words_PLD[one], valid_PL[one]
-            )
+            prompt = fused_PSD[one], words_PLD[one], valid_PL[one]
+            masks = _masks(model, scene, queries_PQD[p, keep], *prompt)
         found.append(Found(scores_PQ[p, keep], boxes_PQ4[p, keep], masks.float()))
     return found
 
 
 def _fuse(
-    scene: Scene, words_PLD: torch.Tensor, valid_PL: torch.Tensor
+    model: Any, scene: Scene, words_PLD: torch.Tensor, valid_PL: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The fusion encoder: (features, positions, grid shape)."""
     from transformers.masking_utils import create_bidirectional_mask
 
     torch = import_torch()
-    encoder = scene.model.detr_encoder
-    features, place = (x.expand(len(words_PLD), -1, -1) for x in scene.tokens)
+    encoder = model.detr_encoder
+    features, place = (x.expand(len(words_PLD), -1, -1) for x in scene.tokens(model))
     first = encoder.layers[0]
     mask = create_bidirectional_mask(
         config=encoder.config,
@@ -142,7 +144,9 @@ def _boxes(model: Any, queries_PQD: torch.Tensor, reference_PQ4: torch.Tensor) -
     return torch.stack(corners, -1)
 
 
-def _box_bias(decoder: Any, boxes_PQ4: torch.Tensor, shape: tuple[Any, Any]) -> torch.Tensor:
+def _box_bias(
+    embed_y: Any, embed_x: Any, boxes_PQ4: torch.Tensor, shape: tuple[Any, Any]
+) -> torch.Tensor:
     """What the decoder adds to its attention, from where a token lies to a query's box (xywh):
     P x heads x Q x S. It is a row's share plus a column's, laid out at once as attention takes it.
     """
@@ -150,8 +154,8 @@ def _box_bias(decoder: Any, boxes_PQ4: torch.Tensor, shape: tuple[Any, Any]) -> 
     x, y, width, height = boxes_PQ4.unbind(-1)
     shares = []
     for middle, extent, cells, embed in (
-        (y, height, int(shape[0]), decoder.box_rpb_embed_y),
-        (x, width, int(shape[1]), decoder.box_rpb_embed_x),
+        (y, height, int(shape[0]), embed_y),
+        (x, width, int(shape[1]), embed_x),
     ):
         at = torch.arange(cells, device=x.device, dtype=x.dtype) / cells
         edges = torch.stack([middle - extent / 2, middle + extent / 2], -1)
@@ -163,6 +167,7 @@ def _box_bias(decoder: Any, boxes_PQ4: torch.Tensor, shape: tuple[Any, Any]) -> 
 
 
 def _masks(
+    model: Any,
     scene: Scene,
     queries_KD: torch.Tensor,
     fused_1SD: torch.Tensor,
@@ -178,7 +183,7 @@ def _masks(
     from transformers.masking_utils import create_bidirectional_mask
 
     torch = import_torch()
-    decoder = scene.model.mask_decoder
+    decoder = model.mask_decoder
     normed = decoder.prompt_cross_attn_norm(fused_1SD)
     mask = create_bidirectional_mask(
         config=decoder.config,
@@ -189,7 +194,9 @@ def _masks(
     attended = decoder.prompt_cross_attn(normed, words_1LD, words_1LD, attention_mask=mask)[0]
     pixels = (fused_1SD + attended).transpose(1, 2).unflatten(2, scene.levels[-1].shape[-2:])
     pyramid = decoder.pixel_decoder
-    for conv, norm, skip in zip(pyramid.conv_layers, pyramid.norms, scene.skips, strict=False):
+    for conv, norm, skip in zip(
+        pyramid.conv_layers, pyramid.norms, scene.skips(model), strict=False
+    ):
         pixels = norm(_enlarged_and_convolved(conv.weight, pixels) + skip).relu_()
     embedded_KD = decoder.mask_embedder(queries_KD)
     projection = decoder.instance_projection

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import cached_property
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from stpe.models.backends.transformers.runtime import Network
 from stpe.models.backends.transformers.sam3_concepts import Scene
 
 if TYPE_CHECKING:
@@ -16,31 +17,34 @@ class Look:
     """A frame's encoding. Each neck is run when it is first needed, in inference mode.
 
     Args:
-        model: a Sam3VideoModel.
+        network: of a Sam3VideoModel.
         pixels_13HW: the prepared frame.
         height, width: of the frame itself.
     """
 
-    def __init__(self, model: Any, pixels_13HW: torch.Tensor, height: int, width: int) -> None:
+    def __init__(
+        self, network: Network, pixels_13HW: torch.Tensor, height: int, width: int
+    ) -> None:
         self.height = height
         self.width = width
-        self._model = model
-        backbone = model.detector_model.vision_encoder.backbone
+        self._network = network
+        backbone = network.model.detector_model.vision_encoder.backbone
         self._tokens_1SD: torch.Tensor = backbone(pixels_13HW).last_hidden_state
 
     @cached_property
     def scene(self) -> Scene:
         """The detector's view."""
-        rows, columns = self._model.tracker_model.prompt_encoder.image_embedding_size
+        model = self._network.model
+        rows, columns = model.tracker_model.prompt_encoder.image_embedding_size
         grid = self._tokens_1SD.view(1, rows, columns, -1).permute(0, 3, 1, 2)
-        levels, places = self._model.detector_model.vision_encoder.neck(grid)
-        return Scene(self._model.detector_model, list(levels[:-1]), places[-2])
+        levels, places = model.detector_model.vision_encoder.neck(grid)
+        return Scene(list(levels[:-1]), places[-2])
 
     @cached_property
     def tracked(self) -> dict[str, list[torch.Tensor]]:
         """The tracker's features and positions, as a session of transformers caches them."""
         vision = SimpleNamespace(last_hidden_state=self._tokens_1SD)
-        features, places = self._model.get_vision_features_for_tracker(vision)
+        features, places = self._network.model.get_vision_features_for_tracker(vision)
         return {"vision_feats": features, "vision_pos_embeds": places}
 
     @property

@@ -53,7 +53,7 @@ class NamedObjects:
     def __init__(self, network: Network, texts: ConceptTexts, prompts: int, frames: int) -> None:
         from transformers import Sam3VideoInferenceSession
 
-        self._model = network.model
+        self._network = network
         self._texts = texts
         self._prompts = prompts
         self._session: Any = Sam3VideoInferenceSession(
@@ -63,7 +63,12 @@ class NamedObjects:
         )
         # The frames themselves stay with their owner; transformers only counts them.
         self._session.processed_frames = range(frames)
-        self.memories = Memories(self._session, self._model.tracker_model.config)
+        self.memories = Memories(self._session, network.config.tracker_config)
+
+    @property
+    def _model(self) -> Any:
+        """The Sam3VideoModel, which the memory planner may have read anew."""
+        return self._network.model
 
     @property
     def ids(self) -> list[int]:
@@ -78,7 +83,7 @@ class NamedObjects:
     @property
     def delay(self) -> int:
         """Frames that an answer waits until its objects have stood their trial."""
-        return int(self._model.hotstart_delay) if self._session.prompts else 0
+        return int(self._network.config.hotstart_delay) if self._session.prompts else 0
 
     def name(
         self,
@@ -115,7 +120,7 @@ class NamedObjects:
         session.obj_id_to_last_occluded = {}
         for object_id, first in session.obj_first_frame_idx.items():
             if first != walk.begin:
-                past = walk.begin - walk.step * (int(self._model.hotstart_delay) + 1)
+                past = walk.begin - walk.step * (int(self._network.config.hotstart_delay) + 1)
                 session.obj_first_frame_idx[object_id] = past
 
     def step(
@@ -196,7 +201,9 @@ class NamedObjects:
             batch = list(numbers[start : start + self._prompts])
             texts = [self._session.prompts[number] for number in batch]
             features = self._texts.features(texts)
-            decoded = decode(look.scene, *features, model.score_threshold_detection)
+            decoded = decode(
+                model.detector_model, look.scene, *features, model.score_threshold_detection
+            )
             for number, text, each in zip(batch, texts, decoded, strict=True):
                 keep = torch.ones(len(each.scores_K), dtype=torch.bool, device=model.device)
                 if model.det_nms_thresh > 0:

@@ -42,8 +42,7 @@ class PointedObjects:
         from transformers import Sam3TrackerVideoInferenceSession
 
         self._network = network
-        self._tracker = network.model.tracker_model
-        self._side = int(self._tracker.image_size)
+        self._side = int(network.config.tracker_config.image_size)
         self._session: Any = Sam3TrackerVideoInferenceSession(
             inference_device=network.device,
             inference_state_device=network.device,
@@ -51,9 +50,14 @@ class PointedObjects:
         )
         # The frames themselves stay with their owner; transformers only counts them.
         self._session.processed_frames = range(frames)
-        self.memories = Memories(self._session, self._tracker.config)
+        self.memories = Memories(self._session, network.config.tracker_config)
         self._found: dict[int, tuple[str | None, float]] = {}
         self._said: dict[tuple[int, int], Points] = {}
+
+    @property
+    def _tracker(self) -> Any:
+        """The tracker, which the memory planner may have read anew."""
+        return self._network.model.tracker_model
 
     @property
     def ids(self) -> list[int]:

@@ -108,7 +108,7 @@ class Session:
             raise UsageError(f"there is no object {object_id}; give one of {self.object_ids}")
         if object_id is not None and prompt.texts:
             raise UsageError("words make new objects; correct one with a box, points or a mask")
-        with self._model.network.inference("a prompted frame"):
+        with self._model.network.inference(self._work()):
             look = self._model.look(self, frame_index, self._frames.image(frame_index))
             said = self._pointed.read(look, prompt)
             if object_id is None and isinstance(said, Points) and not said.labels_P.any():
@@ -171,7 +171,7 @@ class Session:
 
     def _step(self, index: int, walk: Walk) -> _Waiting:
         reverse = walk.step < 0
-        with self._model.network.inference("a frame of a video"):
+        with self._model.network.inference(self._work()):
             look = self._model.look(self, index, self._frames.image(index))
             pointed = self._pointed.step(look, index, reverse)
             shown = self._shown(look, pointed, ranked=False)
@@ -183,6 +183,11 @@ class Session:
             self._fit(index)
         self._walked = index, walk.step
         return _Waiting(index, look.height, look.width, shown)
+
+    def _work(self) -> str:
+        """A frame's work by its size, for the memory planner."""
+        objects = len(self._named.ids) + len(self._pointed.ids)
+        return f"a frame of up to {1 << objects.bit_length()} objects"
 
     def _known_from_prompt(self, index: int) -> list[_Shown] | None:
         """What a prompt has found in the frame, if it has seen all there is to be found."""

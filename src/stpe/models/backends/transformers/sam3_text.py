@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stpe.models.backends.transformers.runtime import Network, import_torch
@@ -20,17 +20,17 @@ class ConceptTexts:
 
     Args:
         network: it gives the tokenizer and the device.
-        detector: a Sam3Model.
+        detector: gives the Sam3Model, which the memory planner may have read anew.
 
     Raises:
         ModelError: the network's folder has no tokenizer.
     """
 
-    def __init__(self, network: Network, detector: Any) -> None:
+    def __init__(self, network: Network, detector: Callable[[], Any]) -> None:
         self._detector = detector
         self._device = network.device
         self._tokenizer = network.tokenizer()
-        self._length = int(detector.config.text_config.max_position_embeddings)
+        self._length = int(detector().config.text_config.max_position_embeddings)
         self._known: OrderedDict[str, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -48,9 +48,13 @@ class ConceptTexts:
                     return_tensors="pt",
                 ).to(self._device)
                 mask = tokens["attention_mask"]
-                features = self._detector.get_text_features(
-                    input_ids=tokens["input_ids"], attention_mask=mask, return_dict=True
-                ).pooler_output
+                features = (
+                    self._detector()
+                    .get_text_features(
+                        input_ids=tokens["input_ids"], attention_mask=mask, return_dict=True
+                    )
+                    .pooler_output
+                )
                 self._known.update(zip(new, zip(features, mask.bool(), strict=True), strict=True))
             asked = [self._known[c] for c in concepts]
             while len(self._known) > _REMEMBERED:

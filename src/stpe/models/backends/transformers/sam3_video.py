@@ -36,7 +36,7 @@ class Sam3Video:
 
     def __init__(self, network: Network, prompts: int, budget: int) -> None:
         self.network = network
-        self.texts = ConceptTexts(network, network.model.detector_model)
+        self.texts = ConceptTexts(network, lambda: network.model.detector_model)
         self.prompts = prompts
         self.budget = budget
         self._settings = network.processor()
@@ -55,7 +55,7 @@ class Sam3Video:
         self._latest = None
         plane = import_torch().from_numpy(np.array(image)).to(self.network.device).permute(2, 0, 1)
         pixels = self.network.prepare(plane[None], (self._side, self._side), self._settings)
-        look = Look(self.network.model, pixels, *image.shape[:2])
+        look = Look(self.network, pixels, *image.shape[:2])
         self._latest = id(session), index, look
         return look
 
