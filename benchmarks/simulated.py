@@ -4,8 +4,9 @@
         [--fit FILE.json]
 
 Records, processes and scores seeded episodes; what is in DIR is not made again, so a stopped run
-goes on. `--fit` writes the calibration tables that ship as src/stpe/calibration.json; confidences
-are judged by their raw values whatever the package ships.
+goes on; delete an episode's scores.pickle to score it again. `--fit` writes the calibration tables
+that ship as src/stpe/calibration.json; confidences are judged by their raw values whatever the
+package ships.
 """
 
 from __future__ import annotations
