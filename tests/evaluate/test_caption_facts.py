@@ -133,4 +133,6 @@ def test_words_for_a_known_camera():
     assert camera_words(moment(yaw_deg=-5)) == {"pan_left"}
     assert camera_words(moment(pitch_deg=5)) == {"tilt_up"}
     assert camera_words(moment(move=(0, 0, 1))) == {"translate", "zoom_in"}
-    assert camera_words(moment(yaw_deg=5, move=(1, 0, 0))) == {"pan_right", "translate", "mixed"}
+    assert camera_words(moment(yaw_deg=5, move=(0.3, 0, 0))) == {"pan_right", "translate", "mixed"}
+    assert camera_words(moment(yaw_deg=20, move=(0.05, 0, 0))) == {"pan_right"}
+    assert camera_words(moment(yaw_deg=1, move=(1, 0, 0))) == {"translate"}

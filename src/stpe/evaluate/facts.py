@@ -3,9 +3,9 @@
 A claim is one entry of `frames.caption_facts` (`stpe.narrate.claims` lists the kinds), each counted
 once a frame. Judged are, with these tolerances:
 
-- `camera_motion`: the true motion of that kind is at least half of all rotation, or translation is
-  there; `static` below STILL_DEG and STILL_M, and either within twice that. `camera_rotation`:
-  within 0.5 degrees and 20 %.
+- `camera_motion`: that kind of motion shifts scenery 3 m away at least 0.4 times as far as the
+  kind that shifts it most (`mixed`: two kinds do); `static` below STILL_DEG and STILL_M, and either
+  within twice that. `camera_rotation`: within 0.5 degrees and 20 %.
 - `object_motion` of an object that lies on a true one: it moves, within 67.5 degrees of that way
   where the true way is known, or stands still. `count` of a class that the truth names: exact.
 - of the state log's figure: activity and keys by name, counters and their changes exactly, speed,
@@ -33,6 +33,7 @@ F64 = NDArray[np.float64]
 Claims = Mapping[tuple[str, str], Any]
 
 STILL_DEG, STILL_M = 0.3, 0.02
+SCENE_M, TELLING = 3.0, 0.4
 _TURN_TOLD, _HEADING_TOLD = 1.0, 5.0  # degrees from which a caption ought to tell a turn
 _OCTANT = 67.5
 _COUNTERS = ("health", "armor", "ammo", "kills")
@@ -228,17 +229,19 @@ def camera_words(moment: Moment) -> frozenset[str]:
         words.add("static")
         if angle < STILL_DEG and far < least:
             return frozenset(words)
-    kinds = 0
+    # How far each kind shifts scenery at SCENE_M, in degrees of view.
+    shifts = {}
     for value, (up, down) in zip(turned, _WORDS, strict=True):
-        if abs(value) >= max(STILL_DEG, 0.5 * angle):
-            words.add(up if value > 0 else down)
-            kinds += 1
+        shifts[up if value > 0 else down] = float(abs(value))
     if far >= least:
-        kinds += 1
-        words.add("translate")
-        if abs(step[2, 3]) >= 0.5 * far:
-            words.add("zoom_in" if step[2, 3] > 0 else "zoom_out")
-    if kinds > 1:
+        far_m = far if moment.truth.metric else SCENE_M
+        shifts["translate"] = math.degrees(math.atan(far_m / SCENE_M))
+    most = max(shifts.values())
+    told = {word for word, shift in shifts.items() if shift >= TELLING * most}
+    words |= told
+    if "translate" in told and abs(step[2, 3]) >= 0.5 * far:
+        words.add("zoom_in" if step[2, 3] > 0 else "zoom_out")
+    if len(told) > 1:
         words.add("mixed")
     return frozenset(words)
 
