@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
-SETS = ("shots", "tracking", "masks", "flow", "camera")
+SETS = ("shots", "tracking", "masks", "flow", "camera", "geometry")
 
 
 def main() -> int:
