@@ -315,3 +315,25 @@ def test_looks_that_tell_nothing_apart_in_a_video_have_no_say():
     assert likeness.ratio(np.array([-1.0, -2.0])) < -3
     assert likeness.ratio(np.array([-2.0, -5.0])) < 1
     assert likeness.ratio(np.array([np.nan, np.nan])) == 0
+
+
+def test_a_box_off_a_steady_path_is_left_out_and_a_lone_look_alike_is_taken_in():
+    red, blue = dressed((200, 40, 40)), dressed((40, 40, 200))
+    rows = []
+    for f in range(30):
+        x = 60 + 8 * f
+        walker = {"colors": red, "confidence": 0.9, "tracklet_id": 1}
+        walker["box_xyxy"] = [x + 60 * (f == 15), 200, x + 60 * (f == 15) + 40, 300]
+        if f == 22:  # a doubtful box that no tracklet took
+            walker |= {"confidence": 0.5, "tracklet_id": None}
+        other = {"colors": blue, "confidence": 0.9, "tracklet_id": 2}
+        other["box_xyxy"] = [500, 20, 540, 120]
+        for number, row in enumerate((walker, other)):
+            both = {"frame_index": f, "object_id": number, "pts": f / 10, "label": "person"}
+            rows.append(both | row | {"area_px": 4000.0, "tracklet_confidence": 0.9})
+    columns = [c for c in rows[0] if c not in ("frame_index", "object_id")]
+    objects = pa.Table.from_pylist(rows, schema("objects", columns))
+    window = Window(SOURCE, Span(0, 0, 1e9), rows={"objects": objects})
+    found = Tracks({}, Request()).process(window).tables["objects"].to_pylist()
+    walked = {r["frame_index"] for r in found if r["track_id"] == 1}
+    assert walked == set(range(30)) - {15}

@@ -28,6 +28,7 @@ I64 = NDArray[np.int64]
 GAP_S = 4.0  # longest gap joined
 #: Of one thing two boxes may be seen at once for so long, and in that share of the shorter piece.
 _BOTH_S, _BOTH = 0.3, 0.3
+_SURE = 2.0  # log-odds that a join of two tracklets needs
 _ROUNDS = 6
 
 
@@ -107,7 +108,8 @@ def _evidence(
             odds = motion_odds(piece.end, pieces[j].start, births, seen.size) - both
             if odds > -10:
                 odds += float(likeness.ratio(apart(piece.looks, pieces[j].looks)))
-                if odds > 0:
+                held = piece.end.tracklet == pieces[j].start.tracklet
+                if odds > (0.0 if held else _SURE):
                     found[i, j] = odds
     return found
 
