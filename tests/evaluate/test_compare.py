@@ -77,7 +77,7 @@ def test_exit_code_and_json(pair, capsys):
 def test_other_videos_and_unscored_datasets_are_refused(pair, episode, tmp_path):
     from dataclasses import replace
 
-    from stpe.evaluate.scorecard import load
+    from stpe.evaluate.stored import load
 
     card = load(next((pair[0] / "evaluation").glob("*.json")))
     with pytest.raises(UsageError, match="different videos"):

@@ -13,7 +13,8 @@ from stpe.errors import TruthError, UsageError
 from stpe.evaluate.labels.recognise import read_truth
 from stpe.evaluate.report import card_lines
 from stpe.evaluate.run import evaluate_dataset
-from stpe.evaluate.scorecard import evaluate, load
+from stpe.evaluate.scorecard import evaluate
+from stpe.evaluate.stored import load
 
 
 @pytest.fixture(scope="module")

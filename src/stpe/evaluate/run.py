@@ -14,7 +14,8 @@ from stpe.evaluate.compare import Comparison, compare
 from stpe.evaluate.labels.recognise import read_truth
 from stpe.evaluate.moments import pictures
 from stpe.evaluate.page import page
-from stpe.evaluate.scorecard import Scorecard, choose_video, evaluate, load, path_of, store
+from stpe.evaluate.scorecard import Scorecard, choose_video, evaluate
+from stpe.evaluate.stored import load, path_of, store
 
 #: Worst moments shown a signal.
 _MOMENTS = 2

@@ -1,22 +1,18 @@
 """The scorecard of one video: every signal that there is truth for, with intervals.
 
-It is stored in the dataset as `evaluation/<video_id>.json`, atomically, and is the same for the
-same dataset, truth and version.
+It is the same for the same dataset, truth and version.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stpe.dataset.layout import write_atomically
 from stpe.dataset.reader import Dataset
 from stpe.errors import TruthError, UsageError
 from stpe.evaluate.measure import Belief, Better, Figure, Measure, NotScoredError
@@ -265,39 +261,3 @@ def _trust(signal: str, belief: Belief, raw: Belief | None) -> Trust:
     if raw is not None and len(raw.correct_N) == len(belief.correct_N):
         before = plain(reliability(raw.confidence_N, raw.correct_N).ece)
     return Trust(signal, belief.right, reliability(belief.confidence_N, belief.correct_N), before)
-
-
-def path_of(dataset: Path, video_id: str, suffix: str = ".json") -> Path:
-    """Where a dataset keeps the scorecard of a video."""
-    return dataset / "evaluation" / f"{video_id}{suffix}"
-
-
-def store(dataset: Path, card: Scorecard) -> Path:
-    """Write the card into the dataset, whole or not at all; returns its path."""
-    path = path_of(dataset, card.video_id)
-    path.parent.mkdir(exist_ok=True)
-    text = json.dumps(card.document(), indent=1, allow_nan=False)
-    write_atomically(path, (text + "\n").encode())
-    return path
-
-
-def load(path: Path) -> Scorecard:
-    """A stored card. Raises UsageError where the file is none, TruthError for another version."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content.pop("version")
-        if version != VERSION:
-            raise TruthError(f"{path} has version {version}, this reads {VERSION}: evaluate again")
-        rows = [{**r, "draws": tuple(r["draws"])} for r in content.pop("rows")]
-        content.pop("curves")
-        content.pop("trust")
-        return Scorecard(**content, rows=tuple(_stored_row(r) for r in rows))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} is not a scorecard ({error!r})") from None
-
-
-def _stored_row(content: dict[str, Any]) -> Row:
-    for name in ("interval", "baseline_gain_interval"):
-        if content[name] is not None:
-            content[name] = tuple(content[name])
-    return Row(**content)

@@ -36,13 +36,15 @@ def score(view: View, truth: Truth) -> list[Measure]:
     if truth.labelled == frozenset():
         raise NotScoredError("the truth follows some objects only: see the masks and the boxes")
     seen = scenes(view, truth, boxes_only=True)
+    if not any(scene.truths for scene in seen):
+        raise NotScoredError("no labelled object is large enough to be asked for")
     everywhere = _measures(view, seen, [pair(scene, 0) for scene in seen], _NAMES, "")
     try:
         borders = view.chunk_borders_s
     except NotScoredError:
         borders = ()
     near = _near(view, seen, borders)
-    if near:
+    if any(scene.truths for scene, _ in near):
         windows = [pair(scene, window) for scene, window in near]
         at_borders = [scene for scene, _ in near]
         names = (_NAMES[0], _NAMES[2], _NAMES[4])
@@ -61,8 +63,6 @@ def _measures(
     parts = tracking_parts(pairs)
     table = parts.table()
     truths = int(parts.truths_F.sum())
-    if not truths:
-        raise NotScoredError("no labelled object is large enough to be asked for")
 
     def form(read: Callable[[TrackingScore], float]) -> Callable[[F64], float]:
         # A resample without any true box says nothing of identities.
