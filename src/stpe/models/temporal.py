@@ -23,7 +23,7 @@ from stpe.models.small_torch import alone, import_torch
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
-_WIDTH, _LAYERS, _HEADS = 192, 4, 4
+_WIDTH, _LAYERS, _HEADS = 128, 3, 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,10 @@ def _probe_table(report: ProbeReport) -> str:
         "",
         f"Velocities unchanged: {report.persistence:.3f}. State alone: {report.error:.3f}, "
         f"{_shown(report.over_persistence)} less.",
+    ]
+    if not report.groups:
+        return "\n".join([*lines, "", "There is no group of signals that all of them have."])
+    lines += [
         "",
         "| signals | numbers a frame | error with state | less than state alone | most for "
         "| less than the mean, without any state |",

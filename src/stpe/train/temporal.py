@@ -33,8 +33,8 @@ F64 = NDArray[np.float64]
 
 LENGTH = 16
 _FOLDS = 2
-_STEPS = 120
-_BATCH = 32
+_STEPS = 150
+_BATCH = 16
 _RATE = 5e-4
 _MASKED = 0.3
 
