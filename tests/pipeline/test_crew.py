@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import toys
 from test_executor import every_table
 
+from stpe import cli
 from stpe.engine import Engine
 from stpe.errors import InterruptedRunError, StageError, UsageError
 from stpe.models import loader
@@ -130,6 +132,14 @@ def test_ray_makes_what_one_process_makes(clip, alone, tmp_path):
     ray.shutdown()
     check(tmp_path / "ds", alone[1])
     assert counts(shared) == counts(alone[0])
+
+
+def test_without_ray_one_line_says_how_to_get_it(clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    given = ["process", str(clip), "--out", str(tmp_path / "ds"), "--profile", "embedded"]
+    assert cli.run([*given, "--engine", "ray"]) == 1
+    assert "pip install 'stpe[ray]'" in capsys.readouterr().err
+    assert not (tmp_path / "ds").exists()
 
 
 def test_rounds_keep_the_order_of_what_has_one():

@@ -66,28 +66,27 @@ class Network:
         )
         self.batch: int = options.get("batch") or (32 if on_gpu else 1)
         self.folder = folder
-        self.name = folder.name
+        self.name = _name(folder)
         self.weights_bytes = weights_bytes(folder, self.dtype.itemsize)
         self.uploads = uploads_to(self.device)
         self.lock = threading.Lock()
         self._kind = kind
         self._memory = memory_of(self.device)
+        self._fixed = on_gpu and bool(options.get("compile") or options.get("graphs"))
         begun = time.perf_counter()
         with self._memory.loading(self, self.weights_bytes):
             self.model: Any = self.read(kind).eval().to(self.device)
             self.weights_bytes = sum(_storages(self.model).values())
-        _live.add(self)
-        self._loading_s = time.perf_counter() - begun
-        fixed = on_gpu and bool(options.get("compile") or options.get("graphs"))
-        for part in parts if fixed else ():
+            self._costs = Costs(self._memory.device.name, self._identity(options), _software(torch))
+            self._batches = Batches(self, self._memory, self._costs, self.batch, self._fixed)
+            self._loading_s = time.perf_counter() - begun
+            _live.add(self)
+        for part in parts if self._fixed else ():
             module = self.model.get_submodule(part)
             if options.get("compile"):
                 module.compile(mode="max-autotune-no-cudagraphs")
             if options.get("graphs"):
                 module.forward = Graphs(module.forward)
-        self._fixed = fixed
-        self._costs = Costs(self._memory.device.name, self._identity(options), _software(torch))
-        self._batches = Batches(self, self._memory, self._costs, self.batch, rounded=fixed)
 
     def read(self, kind: str) -> Any:
         """The network on the CPU, from the folder; `config` is set with it. Raises as `Network`."""
@@ -184,7 +183,7 @@ class Network:
     @contextmanager
     def inference(self, what: str) -> Iterator[None]:
         """A turn on the device, without gradients. `what` names the work: its memory is measured
-        the first time and planned for afterwards.
+        the first time and planned for afterwards. Another network's turn does not belong inside.
 
         Raises:
             ModelError: memory ran out; the message names the model, `what`, and the bytes.
@@ -276,6 +275,13 @@ class Network:
         kept = sorted((k, v) for k, v in options.items() if k not in ("device", "batch"))
         parts = [self._kind, hashlib.sha256(told_of).hexdigest(), str(self.dtype), repr(kept)]
         return "\n".join(parts)
+
+
+def _name(folder: Path) -> str:
+    """Of the hub's repository, or of the folder."""
+    if folder.parent.name == "snapshots":
+        return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
+    return folder.name
 
 
 def _storages(model: Any) -> dict[int, int]:
