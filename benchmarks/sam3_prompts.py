@@ -30,8 +30,8 @@ from stpe.models.backends.transformers import sam3
 CONCEPTS = [f"thing {letter}" for letter in string.ascii_lowercase[:20]]
 
 
-def config(scale: int) -> Any:
-    """The real Sam3VideoConfig, narrower by `scale`."""
+def config(scale: int, side: int | None = None) -> Any:
+    """The real Sam3VideoConfig, narrower by `scale`, for images of `side` (also by `scale`)."""
     real = transformers.Sam3VideoConfig().to_dict()
 
     def narrow(node: Any) -> Any:
@@ -40,16 +40,16 @@ def config(scale: int) -> Any:
         widths = ("hidden_size", "intermediate_size", "mlp_dim", "embed_dim", "hidden_dim")
         kept = {}
         for key, value in node.items():
-            divided = str(key).endswith((*widths, "intermediate_dim", "output_channels"))
+            divided = str(key).endswith((*widths, "intermediate_dim"))
             kept[key] = value // scale if divided and isinstance(value, int) else narrow(value)
         return kept
 
     small = transformers.Sam3VideoConfig.from_dict(narrow(real))
-    side = 1008 // scale
+    side = side or 1008 // scale
     vision = small.detector_config.vision_config
     small.image_size = side
-    vision.backbone_config.window_size = 24 // scale
-    vision.backbone_config.pretrain_image_size = 336 // scale
+    vision.backbone_config.window_size = side // 42
+    vision.backbone_config.pretrain_image_size = side // 3
     cells = side // 14
     vision.backbone_feature_sizes = [[4 * cells] * 2, [2 * cells] * 2, [cells] * 2]
     small.tracker_config.vision_config = vision
@@ -57,10 +57,10 @@ def config(scale: int) -> Any:
     return small
 
 
-def save(folder: Path, scale: int) -> None:
+def save(folder: Path, config: Any) -> None:
     """A repository folder as the hub has it, with random weights."""
     torch.manual_seed(0)
-    model = transformers.Sam3VideoModel(config(scale))
+    model = transformers.Sam3VideoModel(config)
     model.config.save_pretrained(folder)
     save_file(model.state_dict(), folder / "model.safetensors", {"format": "pt"})
     settings = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2}
@@ -95,7 +95,7 @@ def main() -> None:
     image = np.random.default_rng(0).integers(0, 255, (540, 960, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        save(folder, asked.scale)
+        save(folder, config(asked.scale))
         segmenter = sam3.load({"repository": folder}, {})
 
         def run(concepts: list[str], threshold: float) -> int:
