@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -60,8 +60,13 @@ class View:
         """Rows of a table, in key order."""
         key = (table, *columns)
         if key not in self._rows:
-            self._rows[key] = self.dataset.arrow(table, self.video_id, list(columns)).to_pylist()
+            self._rows[key] = list(self.stream(table, columns))
         return self._rows[key]
+
+    def stream(self, table: str, columns: Sequence[str]) -> Iterator[Row]:
+        """The same without holding them: for columns that are maps or flow fields."""
+        for part in self.dataset.stream(table, self.video_id, list(columns)):
+            yield from part.to_pylist()
 
     def known(self, table: str, column: str) -> bool:
         """Whether a column has any value."""
@@ -109,14 +114,11 @@ class RawView(View):
             return None
         return cls(view.dataset, view.video_id)
 
-    def rows(self, table: str, columns: Sequence[str]) -> list[Row]:
+    def stream(self, table: str, columns: Sequence[str]) -> Iterator[Row]:
         """Rows of a table, in key order. Where no raw confidence is stored the other one stays."""
         raw = {c: c + RAW for c in columns if f"{table}.{c}" in CALIBRATED}
-        found = super().rows(table, (*columns, *raw.values()))
-        return [
-            {**row, **{c: row[name] for c, name in raw.items() if row[name] is not None}}
-            for row in found
-        ]
+        for row in super().stream(table, (*columns, *raw.values())):
+            yield row | {c: row[name] for c, name in raw.items() if row[name] is not None}
 
 
 def _first_frame(store: ArtifactStore, key: str) -> int | None:

@@ -30,7 +30,7 @@ def score(view: View, truth: Truth) -> list[Measure]:
         view.need("frames", column)
     frames, sums, beliefs = [], [], []
     aligned = False
-    for row in view.rows("frames", _COLUMNS):
+    for row in view.stream("frames", _COLUMNS):
         found = truth.depth(row["frame_index"])
         if found is None or row["depth"] is None:
             continue

@@ -24,7 +24,7 @@ def score(view: View, truth: Truth) -> list[Measure]:
     view.need("motion", "previous_frame_index")
     frames, sums, trust, right = [], [], [], []
     random = np.random.default_rng(0)
-    for row in view.rows("motion", _COLUMNS):
+    for row in view.stream("motion", _COLUMNS):
         if row["flow"] is None or row["previous_frame_index"] is None:
             continue
         confidence = row["flow_confidence"] or [1.0] * (len(row["flow"]) // 2)

@@ -81,7 +81,7 @@ def score(view: View, truth: Truth) -> list[Measure]:
 def _maps(view: View, truth: Truth) -> list[_Map]:
     found = []
     assert truth.depth is not None
-    for row in view.rows("frames", _COLUMNS):
+    for row in view.stream("frames", _COLUMNS):
         there = truth.depth(row["frame_index"])
         if there is None or row[_DEPTH] is None:
             continue
