@@ -4,9 +4,9 @@
         [--fit FILE.json]
 
 Records, processes and scores seeded episodes; what is in DIR is not made again, so a stopped run
-goes on; delete an episode's scores.pickle to score it again. `--fit` writes the calibration tables
-that ship as src/stpe/calibration.json; confidences are judged by their raw values whatever the
-package ships.
+goes on; delete an episode's scores-*.pickle to score it again. `--fit` writes the calibration
+tables that ship as src/stpe/calibration.json (with `--assume-camera`, as most users run it);
+confidences are judged by their raw values whatever the package ships.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=12, help="of each simulator")
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--fps", type=float, default=3.0, help="analysed frames a second")
+    parser.add_argument("--assume-camera", action="store_true", help="do not give intrinsics")
     parser.add_argument("--only", default="doom,physics")
     parser.add_argument("--out", type=Path, help="write the report as Markdown")
     parser.add_argument("--fit", type=Path, help="write the calibration tables as JSON")
@@ -56,6 +57,7 @@ def main() -> int:
                         options.seconds,
                         SIZES[simulator],
                         options.fps,
+                        options.assume_camera,
                     )
                 )
     fitted = calibrate(found)
@@ -78,8 +80,10 @@ def report(found: list[Scores], fitted: list[Fitted]) -> str:
         f"`python {shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])}`",
         "",
         f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, embedded profile.",
-        "Mean over episodes, 95 % bootstrap interval over episodes in brackets. Gain: how much "
-        "better than the baseline, positive is better; bold where the interval leaves out zero.",
+        "The camera's intrinsics are given, as a game knows its own, unless the command says "
+        "--assume-camera. Mean over episodes, 95 % bootstrap interval over episodes in brackets. "
+        "Gain: how much better than the baseline, positive is better; bold where the interval "
+        "leaves out zero.",
     ]
     for simulator in dict.fromkeys(s.episode.simulator for s in found):
         mine = [s for s in found if s.episode.simulator == simulator]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 import time
@@ -98,10 +99,15 @@ def scores(
     seconds: float,
     size: tuple[int, int],
     fps: float,
+    assume_camera: bool,
 ) -> Scores:
-    """Record, process and score; whatever is there already is not made again."""
+    """Record, process and score; whatever is there already is not made again.
+
+    The camera's intrinsics are given, as a game knows its own, unless they are to be assumed.
+    """
     folder = work / episode.name
-    recording, dataset, kept = folder / "episode", folder / "dataset", folder / "scores.pickle"
+    recording, dataset = folder / "episode", folder / "dataset"
+    kept = folder / ("scores-assumed.pickle" if assume_camera else "scores-given.pickle")
     begun = time.monotonic()
     if not recording.exists():
         if episode.simulator == "doom":
@@ -115,6 +121,7 @@ def scores(
         fps=fps,
         without=WITHOUT,
         state=recording / "state.jsonl",
+        camera="" if assume_camera else _intrinsics(recording),
     )
     processed = time.monotonic()
     if kept.exists() and kept.stat().st_mtime > (dataset / MANIFEST).stat().st_mtime:
@@ -128,6 +135,11 @@ def scores(
     print("{}: recorded in {:.0f} s, processed in {:.0f} s, scored in {:.0f} s".format(
         episode.name, *took), file=sys.stderr, flush=True)  # fmt: skip
     return found
+
+
+def _intrinsics(recording: Path) -> str:
+    facts = json.loads((recording / "truth" / "truth.json").read_text())
+    return json.dumps(facts["intrinsics"])
 
 
 def _scored(episode: Episode, view: View, truth: Truth) -> Scores:
