@@ -139,7 +139,7 @@ def disc() -> np.ndarray:
 def test_pointing_equals_transformers_both_ways(
     folder: Path, model: sam3_video.Sam3Video, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clip, begin = Clip(12), 3
+    clip, begin = Clip(24), 3
     reference = transformers.Sam3TrackerVideoModel.from_pretrained(folder).eval()
     video = video_session(folder, clip, ()).processed_frames
     direct = transformers.Sam3TrackerVideoInferenceSession(
@@ -173,7 +173,7 @@ def test_pointing_equals_transformers_both_ways(
     (third,) = made.objects
     assert (third.id, third.label) == (3, None)
     frames = list(session.propagate("both"))
-    assert [f.index for f in frames] == [*range(begin, 12), *range(begin - 1, -1, -1)]
+    assert [f.index for f in frames] == [*range(begin, 24), *range(begin - 1, -1, -1)]
     for frame in frames:
         masks, presence = expected[frame.index]
         scores = presence.sigmoid()
