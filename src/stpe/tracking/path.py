@@ -15,6 +15,7 @@ F64 = NDArray[np.float64]
 #: A thing unseen for longer may have been anywhere, or hidden.
 LONGEST_GAP_S = 1.0
 _NEAR_S = 0.6  # observations up to so far away say where one should be
+_CERTAIN = 0.95  # score from which a box is believed wherever it is
 _DENSE_S = 0.2  # frames farther apart say little of where a box should be
 _FADES_S = 0.3  # and count less by e with each of these
 _STEADY = 0.7  # and that of its neighbours, from which one can say where it should be
@@ -24,16 +25,16 @@ _AGREES = 0.5  # overlap with where it should be, below which a box is another t
 def strays(pts_N: F64, boxes_N4: F64, scores_N: F64) -> NDArray[np.bool_]:
     """Which boxes (cx, cy, w, h) are not where those just before and after have the track be.
 
-    Each is compared with a weighted line through its neighbours, where these themselves keep to it:
-    with fewer than two, or among things that jump, it is believed; and with the middle of the two
-    next to it, lest a turn be taken for a stray.
+    Each is compared with a weighted line through its neighbours, where these themselves keep to it,
+    and with the middle of the two next to it, lest a turn be taken for a stray. With fewer than two
+    neighbours, among things that jump, or with a score beyond doubt, it is believed.
     """
     astray = np.zeros(len(pts_N), bool)
     for i, now in enumerate(pts_N):
         low, high = np.searchsorted(pts_N, [now - _NEAR_S, now + _NEAR_S + 1e-9])
         near = np.r_[low:i, i + 1 : high]
         ahead = pts_N[near] - now
-        if len(near) < 2 or np.abs(ahead).min() > _DENSE_S:
+        if scores_N[i] >= _CERTAIN or len(near) < 2 or np.abs(ahead).min() > _DENSE_S:
             continue
         weight = np.sqrt(scores_N[near] * np.exp(-np.abs(ahead) / _FADES_S))[:, None]
         line = np.stack([np.ones(len(near)), ahead], axis=1)
