@@ -2,9 +2,10 @@
 
 A predicted boundary is right within 2 frames of a true cut, or within 2 frames of a gradual
 transition's extent; each truth counts once. A fade to black and the fade out of black are two
-transitions, as the labels of `testvideo` have it. PySceneDetect's threshold detector instead
-answers with one boundary in the middle of the dark, so `fades`, which does nothing but fade, is
-scored by both conventions.
+transitions, as the labels of `testvideo` have it. TRECVID instead takes a fade out and the fade in
+that follows for one gradual transition from the start of the one to the end of the other (and
+PySceneDetect's threshold detector answers with its middle), so `fades`, which does nothing but
+fade, is scored by both conventions.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _sets(data: Path) -> list[tuple[str, Path, Truth]]:
         ("shots_bikes", bikes / "bikes.mp4", _labels(bikes / "transitions.json")),
         ("testvideo", scenes / "testvideo.mp4", _labels(scenes / "testvideo_transitions.json")),
         ("fades, each", fades, _fades(light)),
-        ("fades, one a dark moment", fades, _dark_moments(light)),
+        ("fades, out and in as one", fades, _through_black(light)),
     ]
 
 
@@ -104,9 +105,10 @@ def _fades(light_T: np.ndarray) -> Truth:
     return [Transition(a, b) for a, b in itertools.pairwise(turns)]
 
 
-def _dark_moments(light_T: np.ndarray) -> Truth:
-    dark = [t for t in _turns(light_T) if light_T[t] < 3]
-    return [Transition(t, t) for t in dark if 5 < t < len(light_T) - 5]
+def _through_black(light_T: np.ndarray) -> Truth:
+    turns = _turns(light_T)
+    around = zip(turns, turns[1:], turns[2:], strict=False)
+    return [Transition(a, b) for a, dark, b in around if light_T[dark] < 3]
 
 
 def _detector(*kinds: str) -> Callable[[Path], list[int]]:
