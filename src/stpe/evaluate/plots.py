@@ -38,11 +38,11 @@ def curve(
     end_s: float,
 ) -> str:
     """Error over time; `marked` are positions of the worst moments."""
-    width, height, left, bottom, top = 460, 150, 52, 22, 14
+    width, height, left, right, bottom, top = 460, 150, 52, 20, 22, 14
     high = max(max(errors), 1e-9) * 1.05
 
     def x(seconds: float) -> float:
-        return left + (width - left - 8) * seconds / max(end_s, 1e-9)
+        return left + (width - left - right) * seconds / max(end_s, 1e-9)
 
     def y(error: float) -> float:
         return height - bottom - (height - bottom - top) * error / high
@@ -50,7 +50,7 @@ def curve(
     parts = []
     for share in (0.0, 0.5, 1.0):
         level = share * high / 1.05
-        parts.append(_line(left, y(level), width - 8, y(level), "grid"))
+        parts.append(_line(left, y(level), width - right, y(level), "grid"))
         parts.append(_text(left - 6, y(level) + 4, _tick(level), "end"))
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         seconds = share * end_s
