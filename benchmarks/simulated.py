@@ -77,7 +77,7 @@ def report(found: list[Scores], fitted: list[Fitted]) -> str:
     lines = [
         f"# Simulated episodes, {today}",
         "",
-        f"`python {shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])}`",
+        f"`{_command()}`",
         "",
         f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, embedded profile.",
         "The camera's intrinsics are given, as a game knows its own, unless the command says "
@@ -125,21 +125,29 @@ def _line(row: Pooled) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def _command() -> str:
+    """What was called, without the folders of this machine."""
+    words = [os.path.relpath(sys.argv[0], HERE.parent), *sys.argv[1:]]
+    plain = [w if at < 1 or words[at - 1] != "--work" else "DIR" for at, w in enumerate(words)]
+    return "python " + shlex.join(plain)
+
+
 def tables(fitted: list[Fitted], found: list[Scores]) -> str:
-    """The calibration file."""
-    command = f"python {shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])}"
+    """The calibration file: the curves that help on the half they were not fitted on."""
     content = {
-        "command": command,
+        "command": _command(),
         "date": datetime.date.today().isoformat(),
         "episodes": sorted(s.episode.name for s in found if s.episode.number % 2 == 0),
         "signals": {
             f.signal: {
                 "right": f.right,
                 "pairs": f.fitted_on,
+                "ece": [round(f.before, 4), round(f.after, 4)],
                 "raw": f.curve.raw,
                 "calibrated": f.curve.calibrated,
             }
             for f in fitted
+            if f.after < f.before
         },
     }
     return json.dumps(content, indent=1) + "\n"

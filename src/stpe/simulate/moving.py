@@ -23,15 +23,19 @@ class Still:
     static_below: float
     moving_above: float
 
-    def judge(self, speed: float) -> bool | None:
-        """Whether something at this speed moves.
+    def judge(self, speed: float, fastest: float | None = None) -> bool | None:
+        """Whether something at this speed moves; `fastest` is the speed of its fastest part.
+
+        What stays where it is but moves a part is neither.
 
         >>> Still(0.1, 0.3).judge(0.2) is None
+        True
+        >>> Still(0.1, 0.3).judge(0.0, fastest=1.0) is None
         True
         """
         if speed > self.moving_above:
             return True
-        return False if speed < self.static_below else None
+        return False if max(speed, fastest or 0.0) < self.static_below else None
 
 
 @dataclass(slots=True)

@@ -39,7 +39,8 @@ BUILDERS = {
 }
 #: Millimetres in 16 bits; beyond 65 m there is no room.
 DEPTH = {"step": 0.001, "offset": 0.0, "saturated": 65535}
-#: Metres a second of the fastest part; its turning counts as the speed of its rim.
+#: Metres a second. Moving: of the centre of mass. Static: of the fastest part, whose turning
+#: counts as the speed of its rim.
 STILL = Still(static_below=0.02, moving_above=0.08)
 _STEPS = round(1 / (FPS * TIMESTEP_S))
 
@@ -247,7 +248,9 @@ def _objects(
                 "mask_rle": _rle(mask_HW),
                 "position": place.tolist(),
                 "velocity": world.data.subtree_linvel[body].tolist(),
-                "moving": STILL.judge(world.speed(identity)),
+                "moving": STILL.judge(
+                    float(np.linalg.norm(world.data.subtree_linvel[body])), world.speed(identity)
+                ),
                 "distance_units": float((place - pose[:3, 3]) @ pose[:3, 2]),
             }
         )

@@ -79,7 +79,7 @@ OBJECTS = pa.schema(
         ("mask_rle", RLE),  # visible pixels, COCO compressed RLE
         ("position", _XYZ),  # units; null for the player's weapon, which has no place
         ("velocity", _XYZ),  # units/s, mean over `moving.window_s`; null as above
-        ("moving", pa.bool_()),  # by speed (of the fastest part); null between the two bounds
+        ("moving", pa.bool_()),  # by speed; null between the two bounds, or if only a part moves
         ("distance_units", pa.float64()),  # along the optical axis; null as above
     ]
 )
