@@ -402,7 +402,11 @@ def main() -> None:
         for role, (model, load) in loads.items():
             alone(bench, role, model, load, root / role)
         if not bench.late("the plan"):
-            together(bench, loads, root)
+            try:
+                together(bench, loads, root)
+            except Exception as error:
+                bench.report["skipped"].append(f"the plan: {type(error).__name__}: {error}"[:300])
+                traceback.print_exc()
         write(bench)
 
 
