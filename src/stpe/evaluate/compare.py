@@ -24,7 +24,8 @@ class Difference:
     Attributes:
         difference: B - A. interval: its 95 % interval; None where a card has no replicates.
         verdict: whether B is better or worse by more than the interval; `same` if it is not;
-            `lost` or `new` if only A or only B has it; `unknown` without an interval.
+            `lost` or `new` if only A or only B has it; `unknown` if they differ and
+            there is no interval.
     """
 
     name: str
@@ -85,7 +86,7 @@ def _difference(name: str, a: Row | None, b: Row | None) -> Difference:
         )
     gap = _paired(a, b)
     difference = plain(b.value - a.value)
-    verdict = "unknown"
+    verdict = "same" if difference == 0 else "unknown"
     if gap is not None:
         sign = 1 if a.better == "higher" else -1
         low, high = sorted(sign * end for end in gap)
