@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.tracking.likeness import Likeness
+from stpe.tracking.meetings import TAIL_S
 from stpe.tracking.observed import Observed, apart
 from stpe.tracking.pieces import Piece, ends_of, motion_odds, piece_of
 
 F64 = NDArray[np.float64]
 
 _REACH_S = 1.0  # how far from a piece's nearest observation
+_WITHIN_S = _REACH_S + TAIL_S  # what of a piece says how it moves there
 _ALIKE = 2.0  # nats of likeness asked for
 
 
@@ -20,19 +22,26 @@ def adopt(seen: Observed, pieces: list[Piece], likeness: Likeness, crowd_N: F64)
     missing there and could be there; the likeliest first."""
     families = [piece for piece in pieces if len(piece.rows) > 1]
     alone = [piece.rows[0] for piece in pieces if len(piece.rows) == 1]
+    times = [seen.pts_N[piece.rows] for piece in families]
+    first, last = (np.array([pts[at] for pts in times]) for at in (0, -1))
     offers = []
     for row in (*alone, *np.flatnonzero(seen.tracklet_N <= 0)):
         single = piece_of(seen, np.array([row]), crowd_N)
-        for family, piece in enumerate(families):
-            pts = seen.pts_N[piece.rows]
-            near = np.abs(pts - seen.pts_N[row]).min()
-            if not 0 < near <= _REACH_S or seen.shot_N[row] != seen.shot_N[piece.rows[0]]:
+        now = seen.pts_N[row]
+        for family in np.flatnonzero((first <= now + _REACH_S) & (last >= now - _REACH_S)).tolist():
+            piece, pts = families[family], times[family]
+            low, here, past, high = np.searchsorted(
+                pts, [now - _WITHIN_S, now - 1e-6, now + 1e-6, now + _WITHIN_S]
+            )
+            before, after = piece.rows[low:here], piece.rows[past:high]
+            gaps = np.abs(pts[low:high] - now)
+            if here < past or not len(gaps) or gaps.min() > _REACH_S:
+                continue
+            if seen.shot_N[row] != seen.shot_N[piece.rows[0]]:
                 continue
             looks = float(likeness.ratio(apart(single.looks, piece.looks)))
             if looks < _ALIKE:
                 continue
-            before = piece.rows[pts < seen.pts_N[row]]
-            after = piece.rows[pts > seen.pts_N[row]]
             odds = []
             if len(before):
                 odds.append(motion_odds(ends_of(seen, before)[1], single.start, 0.0, seen.size))

@@ -100,11 +100,15 @@ def _evidence(
             sorted_starts, [piece.end.pts - _BOTH_S, piece.end.pts + GAP_S], "left"
         )
         for j in (int(k) for k in order[low:high]):
-            both = np.intersect1d(seen.frame_N[piece.rows], seen.frame_N[pieces[j].rows]).size
             later = pieces[j].start.pts > piece.start.pts and pieces[j].end.pts > piece.end.pts
-            shorter = min(len(piece.rows), len(pieces[j].rows))
-            if shot[i] != shot[j] or not later or both > _BOTH * shorter:
+            if shot[i] != shot[j] or not later:
                 continue
+            both = 0
+            if pieces[j].start.pts <= piece.end.pts:
+                frames = seen.frame_N[piece.rows], seen.frame_N[pieces[j].rows]
+                both = np.intersect1d(*frames).size
+                if both > _BOTH * min(len(frames[0]), len(frames[1])):
+                    continue
             odds = motion_odds(piece.end, pieces[j].start, births, seen.size) - both
             if odds > -10:
                 odds += float(likeness.ratio(apart(piece.looks, pieces[j].looks)))
