@@ -53,9 +53,19 @@ def _pooled(place_N: F64, value_N: F64, weight_N: F64) -> tuple[tuple[float, ...
     pools: list[list[float]] = []  # weight, weighted value, weighted place
     for place, value, weight in zip(place_N, value_N, weight_N, strict=True):
         pools.append([weight, weight * value, weight * place])
-        while len(pools) > 1 and pools[-2][1] * pools[-1][0] >= pools[-1][1] * pools[-2][0]:
+        while len(pools) > 1 and (_sinks(pools) or _place(pools[-1]) == _place(pools[-2])):
             last = pools.pop()
             pools[-1] = [a + b for a, b in zip(pools[-1], last, strict=True)]
-    places = tuple(round(float(p[2] / p[0]), 4) for p in pools)
+    places = tuple(_place(p) for p in pools)
     values = tuple(round(float(p[1] / p[0]), 4) for p in pools)
     return places, values
+
+
+def _sinks(pools: list[list[float]]) -> bool:
+    """Whether the last pool's value is no higher than the one before it."""
+    (weight_a, value_a, _), (weight_b, value_b, _) = pools[-2:]
+    return value_a * weight_b >= value_b * weight_a
+
+
+def _place(pool: list[float]) -> float:
+    return round(float(pool[2] / pool[0]), 4)
