@@ -78,7 +78,7 @@ def test_what_runs_out_of_memory_is_halved_and_noted(save: Save, picture: np.nda
     (size,) = memory_of("cpu").stats().models[0].batches.values()
     assert 1 <= size < 16
     large = np.zeros((4000, 4000, 3), np.uint8)
-    with room_for(0), pytest.raises(ModelError) as failed:
+    with room_for(32 * MB), pytest.raises(ModelError) as failed:
         embedder.embed([large])
     assert folder.name in str(failed.value)
     assert "needs at least" in str(failed.value)
