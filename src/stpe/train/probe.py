@@ -3,7 +3,9 @@ each group of signals.
 
 The probe is a network of one hidden layer whose last layer begins at zero, so that it begins as
 its baseline (velocities stay as they are; without the state, the mean) and learns only what helps:
-it stops where videos set aside of the training half stop improving. Errors are of videos that
+it stops where videos set aside of the training half stop improving. A group of signals corrects
+what the state alone has said; beside it the state corrects itself once more, so that a group gains
+only by what it knows. Errors are of videos that
 nothing was fitted on; intervals are over videos.
 """
 
@@ -32,6 +34,7 @@ _STEPS = 160
 _LOOK = 8  # steps between looks at the videos set aside
 _PATIENCE = 5
 _DECAY = 0.03
+_BETTER = 0.005  # by what share an error must fall to count as better
 
 
 @dataclass(frozen=True)
@@ -102,30 +105,37 @@ def probe(
     groups = {n: [e.groups[n] if n in e.groups else _none(e) for e in episodes] for n in names}
     scale = cut.target_WP.std(0)
     persistence = _squares(cut, scale, cut.persistence_WP)
-    means = _squares(cut, scale, cut.target_WP.mean(0)[None])
     folds = _folds(cut, seed)
+    means = np.zeros(cut.target_WP.shape)
+    for held in folds:
+        out_W = np.isin(cut.episode_W, held)
+        means[out_W] = _squares(cut, scale, cut.target_WP[~out_W].mean(0)[None])[out_W]
     inputs = {
         name: [features(group, cut, ~np.isin(cut.episode_W, held)) for held in folds]
         for name, group in {"state": state, **groups}.items()
     }
     say("dynamics probe: state alone")
-    bare = _fitted(cut, scale, folds, [inputs["state"]], seed, True)
+    told = _fitted(cut, scale, folds, [inputs["state"]], seed, cut.persistence_WP)
+    # What the state still has to say once it has spoken: the groups get the same second chance.
+    bare = _fitted(cut, scale, folds, [inputs["state"]], seed, cut.persistence_WP, told.guesses)
     found = []
     for name in [*names, *(["all"] if len(names) > 1 else [])]:
         say(f"dynamics probe: {name}")
         chosen = names if name == "all" else [name]
         parts = [inputs[part] for part in chosen]
-        both = _fitted(cut, scale, folds, [inputs["state"], *parts], seed, True)
-        without = _fitted(cut, scale, folds, parts, seed, False)
+        both = _fitted(
+            cut, scale, folds, [inputs["state"], *parts], seed, cut.persistence_WP, told.guesses
+        ).errors
+        without = _fitted(cut, scale, folds, parts, seed, None).errors
         found.append(
             GroupGain(
                 name,
                 sum(groups[part][0].shape[1] for part in chosen),
                 _rms(both),
-                _gain(cut, both, bare),
+                _gain(cut, both, bare.errors),
                 _gain(cut, without, means),
                 {
-                    part: round(1 - _rms(both[:, [p]]) / max(_rms(bare[:, [p]]), 1e-12), 4)
+                    part: round(1 - _rms(both[:, [p]]) / max(_rms(bare.errors[:, [p]]), 1e-12), 4)
                     for p, part in enumerate(cut.parts)
                 },
             )
@@ -137,8 +147,8 @@ def probe(
         cut.parts,
         dict(zip(cut.parts, scale.round(4).tolist(), strict=True)),
         _rms(persistence),
-        _rms(bare),
-        _gain(cut, bare, persistence),
+        _rms(bare.errors),
+        _gain(cut, bare.errors, persistence),
         tuple(found),
     )
 
@@ -173,36 +183,49 @@ def _folds(cut: Windows, seed: int) -> list[NDArray[np.int64]]:
     return np.array_split(numbers, min(_FOLDS, len(numbers)))
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """Squared errors WxP of each window by probes that did not see its video; and what every
+    network says of every window, BxWxP."""
+
+    errors: F64
+    guesses: F32
+
+
 def _fitted(
     cut: Windows,
     scale: F64,
     folds: Sequence[NDArray[np.int64]],
     groups: Sequence[Sequence[F32]],
     seed: int,
-    with_state: bool,
-) -> F64:
-    """Squared errors of each window by probes that did not see its video, WxP; `groups` are the
-    features of every fold."""
+    base: F64 | None,
+    before: F32 | None = None,
+) -> _Fit:
+    """Networks that correct `base` (the mean of the training windows if None), or what networks
+    `before` made of it; `groups` are the features of every fold."""
     inputs, wanted, train, aside = [], [], [], []
     for fold, held in enumerate(folds):
         out_W = np.isin(cut.episode_W, held)
-        base = cut.persistence_WP if with_state else cut.target_WP[~out_W].mean(0)[None]
+        start = cut.target_WP[~out_W].mean(0)[None] if base is None else base
         rest = np.unique(cut.episode_W[~out_W])
         rng = np.random.default_rng([seed, fold])
         for _ in range(_MEMBERS):
             aside_W = np.isin(cut.episode_W, rng.permutation(rest)[: max(len(rest) // 4, 1)])
             inputs.append(np.concatenate([group[fold] for group in groups], 1))
-            wanted.append(((cut.target_WP - base) / scale).astype(np.float32))
+            wanted.append(((cut.target_WP - start) / scale).astype(np.float32))
             train.append(~out_W & ~aside_W)
             aside.append(aside_W)
-    guesses_BWP = _train(np.stack(inputs), np.stack(wanted), np.stack(train), np.stack(aside), seed)
+    whole = np.stack(wanted)
+    known = np.zeros_like(whole) if before is None else before
+    more = _train(np.stack(inputs), whole - known, np.stack(train), np.stack(aside), seed)
+    guesses_BWP = known + more
     errors = np.zeros(cut.target_WP.shape)
     for fold, held in enumerate(folds):
         out_W = np.isin(cut.episode_W, held)
         members = slice(fold * _MEMBERS, (fold + 1) * _MEMBERS)
         guess = guesses_BWP[members, out_W].mean(0)
         errors[out_W] = (wanted[fold * _MEMBERS][out_W] - guess) ** 2
-    return errors
+    return _Fit(errors, guesses_BWP)
 
 
 def _train(
@@ -211,7 +234,7 @@ def _train(
     train_BW: NDArray[np.bool_],
     aside_BW: NDArray[np.bool_],
     seed: int,
-) -> F64:
+) -> F32:
     """What each of B networks says of all windows when its windows aside judge it best, BxWxP.
 
     They are trained at once, each on its own windows, which is faster than one after another.
@@ -228,7 +251,8 @@ def _train(
         last = torch.zeros(batch, _HIDDEN, outputs, requires_grad=True)
         shift = torch.zeros(batch, 1, outputs, requires_grad=True)
         optimiser = torch.optim.AdamW([first, bias, last, shift], lr=6e-3, weight_decay=_DECAY)
-        best = torch.full((batch,), float("inf"))
+        # To say nothing is the first answer, and a later one must be better by a share.
+        best = (off * y**2).sum((1, 2))
         answer = torch.zeros_like(y)
         waited = 0
         for step in range(_STEPS + 1):
@@ -237,7 +261,7 @@ def _train(
                 with torch.no_grad():
                     said = torch.baddbmm(shift, hidden, last)
                     error = (off * (said - y) ** 2).sum((1, 2))
-                    better = error < best - 1e-5
+                    better = error < (1 - _BETTER) * best
                     best = torch.where(better, error, best)
                     answer[better] = said[better]
                 waited = 0 if bool(better.any()) else waited + 1
@@ -247,4 +271,4 @@ def _train(
             kept = torch.nn.functional.dropout(hidden, 0.2)
             (on * (torch.baddbmm(shift, kept, last) - y) ** 2).sum().backward()
             optimiser.step()
-    return np.asarray(answer.numpy(), np.float64)
+    return np.asarray(answer.numpy(), np.float32)
