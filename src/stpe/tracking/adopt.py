@@ -14,6 +14,7 @@ F64 = NDArray[np.float64]
 
 _REACH_S = 1.0  # how far from a piece's nearest observation
 _WITHIN_S = _REACH_S + TAIL_S  # what of a piece says how it moves there
+_LEAST = 4.0  # log-odds asked for
 _ALIKE = 2.0  # nats of likeness asked for
 
 
@@ -49,7 +50,7 @@ def adopt(seen: Observed, pieces: list[Piece], likeness: Likeness, crowd_N: F64)
                 odds.append(motion_odds(single.end, ends_of(seen, after)[0], 0.0, seen.size))
             score = float(np.clip(seen.scores_N[row], 1e-3, 1 - 1e-3))
             total = looks + float(np.mean(odds)) + np.log(score / (1 - score))
-            if total > 0:
+            if total > _LEAST:
                 offers.append((total, int(row), family))
     taken: set[int] = set()
     held: set[tuple[int, int]] = set()
