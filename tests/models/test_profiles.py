@@ -27,13 +27,13 @@ def have(root, profile):
                 home = root / "hub" / f"models--{source.hub.replace('/', '--')}"
                 commit = COMMIT if source.revision == "main" else source.revision
                 snapshot = home / "snapshots" / commit
-                snapshot.mkdir(parents=True)
+                snapshot.mkdir(parents=True, exist_ok=True)  # two roles may share a repository
                 (snapshot / "model.safetensors").write_bytes(b"")
-                (home / "refs").mkdir()
+                (home / "refs").mkdir(exist_ok=True)
                 (home / "refs" / source.revision).write_text(commit)
             elif isinstance(source, UrlSource):
                 path = root / "cache" / "weights" / source.sha256_starts.ljust(64, "0") / file.name
-                path.parent.mkdir(parents=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(b"")
 
 
