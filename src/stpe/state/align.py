@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
-from stpe.state.estimate import Estimate, NoEstimate, estimate
+from stpe.state.estimate import WINDOW_S, Estimate, NoEstimate, estimate
 from stpe.state.log import StateLog
 from stpe.state.motion import VideoMotion, curves
 
@@ -27,9 +27,14 @@ Method = Literal["clock", "frame", "estimated"]
 
 #: Share of the video's frames that frame numbers must cover where no motion confirms them.
 LEAST_COVER = 0.9
+#: Share of the tolerance by which a log's begin and end may miss the video's and still speak for a
+#: shared clock.
+CLAIM_SHARE = 0.3
 #: Seconds of the video from which a part of the log between pauses must be confirmed by itself.
 LEAST_STRETCH_S = 1.0
 _NAMED = 20
+#: How far from a pause a window's middle must be to lie on one side of it, nearly.
+_HALF = 0.4 * WINDOW_S
 
 
 @dataclass(frozen=True)
@@ -183,9 +188,12 @@ def _claim(log: StateLog, times: F64, tolerance: float) -> _Claim:
     step = float(np.median(np.diff(clock))) if len(clock) > 1 else 0.0
     frame = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     early, late = clock[0] - times[0], clock[-1] - times[-1]
-    slack = tolerance + min(max(step, frame), tolerance)
-    # A log that lacks its first or last row fits at the other end; one that is late fits at none.
-    holds = max(abs(early), abs(late)) <= slack and min(abs(early), abs(late)) <= tolerance
+    # By how much the clock may be late, if the log began within a step of the video and ended
+    # within one of its end.
+    step = min(max(step, frame), tolerance)
+    low, high = sorted((max(early - step, late), min(early, late + step)))
+    apart = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+    holds = apart <= CLAIM_SHARE * tolerance and max(abs(early), abs(late)) <= step + tolerance
     if holds:
         why = "its times begin and end with the video"
     else:
@@ -249,7 +257,8 @@ def _unseen_pause(claim: _Claim, found: Estimate, times: F64, tolerance: float) 
     borders = [-np.inf, *((seen[i] + seen[i + 1]) / 2 for i in long), np.inf]
     for start, end in pairwise(borders):
         shown = min(end, times[-1], seen[-1]) - max(start, times[0], seen[0])
-        if shown > LEAST_STRETCH_S and not any(start < at < end for at in found.seen_at):
+        inside = [at for at in found.seen_at if start + _HALF < at < end - _HALF]
+        if shown > LEAST_STRETCH_S and not inside:
             at = end if np.isfinite(end) else start
             return f"rows pause at {at:.1f} s, and on one side of that no motion confirms the clock"
     return None

@@ -32,6 +32,8 @@ LEAST_S, LEAST_WINDOW_S, LEAST_SHARE = 4.0, 1.6, 0.5
 CLIP_PERCENTILE = 97.0
 #: Least correlation of a peak, how far below it any other must stay, and its least Fisher z.
 LEAST_R, LEAST_MARGIN, LEAST_Z = 0.5, 0.12, 6.0
+#: Correlation that logs of other episodes do not come near (0.73 of 300 pairs), and its least z.
+SURE_R, SURE_Z = 0.85, 4.0
 #: Fisher z, and share of the best correlation, at the lag a log claims from which motion no
 #: longer speaks against the claim.
 HINT_Z, HINT_SHARE = 4.0, 0.8
@@ -43,6 +45,9 @@ LEAST_TURN_DEG_S = 2.0
 #: Windows whose own peak is this clear must agree with the rest.
 CLEAR_R, CLEAR_MARGIN = 0.75, 0.2
 LEAST_AGREEMENT = 0.75
+#: Share of the video, as far as the log goes, from the first to the last window that agrees: a
+#: clock that is set, or runs fast, shows nowhere else.
+LEAST_SPANNED = 0.5
 #: Share of a window that the log must cover for the window to be asked.
 LEAST_INSIDE = 0.9
 
@@ -134,7 +139,8 @@ def _by_curve(
     count = _effective(data, peak.lag)
     z = math.atanh(min(peak.r, 0.9999)) * math.sqrt(max(count - 3, 0.0))
     said = f"{curve.name}: best correlation {peak.r:.2f} at {peak.lag:+.2f} s"
-    if peak.r < LEAST_R or z < LEAST_Z:
+    least = SURE_Z if peak.r >= SURE_R else LEAST_Z
+    if peak.r < LEAST_R or z < least:
         apart = curve.view and _apart(data, peak, tolerance_s)
         return NoEstimate(f"the motion in the log is not the video's ({said})", apart)
     if peak.margin < LEAST_MARGIN:
@@ -269,14 +275,18 @@ def _masked_correlation(a_N: F64, mask_N: F64, b_M: F64) -> F64:
 
 def _refined(data: _Data, lags: F64, sign: float) -> tuple[float, float, float]:
     """Peak position, height and second derivative, by a parabola fitted over its neighbours."""
-    r = np.nan_to_num([sign * _correlation(data, lag) for lag in lags], nan=-1.0)
+    sampled = np.array([sign * _correlation(data, lag) for lag in lags])
+    r = np.nan_to_num(sampled, nan=-1.0)
     top = int(np.clip(r.argmax(), 4, len(r) - 5))
+    # Where the log ends covering enough of the video there is no peak, only an edge.
+    if np.isnan(sampled[top - 4 : top + 5]).any():
+        return float(lags[top]), 0.0, 0.0
     near = slice(top - 4, top + 5)
     a, b, c = np.polyfit(lags[near] - lags[top], r[near], 2)
     if a >= 0:
         return float(lags[top]), float(r[top]), 0.0
     shift = float(np.clip(-b / (2 * a), -4 * FINE_S, 4 * FINE_S))
-    return float(lags[top] + shift), float(c - b * b / (4 * a)), float(-2 * a)
+    return float(lags[top] + shift), min(float(c - b * b / (4 * a)), 1.0), float(-2 * a)
 
 
 def _effective(data: _Data, lag: float) -> float:
@@ -337,6 +347,13 @@ def _line(
     if agreement < LEAST_AGREEMENT:
         apart = data.curve.view and _apart(data, peak, tolerance_s)
         return NoEstimate(f"parts of the video disagree on the lag ({said})", apart)
+    log = data.curve.times_N - peak.lag
+    covered = float(min(data.ends[-1], log[-1]) - max(data.starts[0], log[0]))
+    spanned = float(np.ptp(places[good])) + duration / number
+    if spanned < LEAST_SPANNED * covered:
+        return NoEstimate(
+            f"motion tells the lag in only {spanned:.0f} of {covered:.0f} s of the video ({said})"
+        )
     middle = float((data.starts[0] + data.ends[-1]) / 2)
     seen_at = tuple(places[good].tolist())
     places, values = places[good] - middle, values[good]
