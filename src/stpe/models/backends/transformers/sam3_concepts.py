@@ -82,6 +82,8 @@ def decode(
         valid_PL: bool, False for padding.
         threshold: on query score times presence.
     """
+    longest = int(valid_PL.sum(1).max())  # what is padded only, nothing attends to
+    words_PLD, valid_PL = words_PLD[:, :longest], valid_PL[:, :longest]
     decoder = model.detr_decoder
     decoder._get_rpb_matrix = partial(_box_bias, decoder.box_rpb_embed_y, decoder.box_rpb_embed_x)
     fused_PSD, place_PSD, shape = _fuse(model, scene, words_PLD, valid_PL)
