@@ -82,7 +82,8 @@ def run(
     say: Callable[[str], None] = lambda line: None,
 ) -> DemoReport:
     """Make a dataset at `out` with an annotated video, a contact sheet and a Rerun file in it, and
-    a scorecard where the episode was recorded here.
+    a scorecard where the episode was recorded here. The episode's state log and intrinsics are
+    given to the engine, as a game would give them.
 
     The same call again reuses the recording and whatever was processed.
 
@@ -109,8 +110,8 @@ def run(
     begun = time.monotonic()
     say(f"processing {source}")
     with Engine(profile) as engine:
-        log = None if recording is None else recording.state_log
-        result = engine.process(source, folder, state=log, progress=progress)
+        log, lens = (None, "") if recording is None else (recording.state_log, _lens(recording))
+        result = engine.process(source, folder, state=log, camera=lens, progress=progress)
     took["processing"] = time.monotonic() - begun
     begun = time.monotonic()
     dataset = open_dataset(folder)
@@ -159,6 +160,13 @@ def _recorded(folder: Path, seconds: float, seed: int, say: Callable[[str], None
         pass  # an empty dataset first: a folder that holds other files is refused as one
     say(f"recording {seconds:g} s of a game episode, seed {seed}")
     return record(target, seconds, seed)
+
+
+def _lens(recording: Recording) -> str:
+    """The camera's intrinsics, which a game knows as it knows its state, as `--camera` takes them;
+    no poses."""
+    facts = json.loads((recording.truth / "truth.json").read_text(encoding="utf-8"))
+    return json.dumps(facts["intrinsics"])
 
 
 def _exported(
