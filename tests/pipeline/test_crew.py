@@ -2,8 +2,8 @@
 
 import os
 import signal
+import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from test_executor import every_table
 
 from stpe import cli
 from stpe.engine import Engine
-from stpe.errors import InterruptedRunError, StageError, UsageError
+from stpe.errors import StageError, UsageError
 from stpe.models import loader
 from stpe.pipeline.crew import visible
 from stpe.pipeline.plan import make_plan
@@ -103,22 +103,41 @@ def test_a_process_that_dies_is_named_and_the_next_run_continues(
     check(tmp_path / "ds", alone[1])
 
 
-def test_ctrl_c_ends_the_processes(clip, tmp_path, monkeypatch):
-    monkeypatch.setenv("TOY_PAUSE_S", "5")
+INTERRUPTED = """
+import sys
+import toys
+from stpe.engine import Engine
+from stpe.errors import InterruptedRunError
+from stpe.stages import registry
+
+registry.STAGES = toys.STAGES
+with Engine("embedded", workers=1, devices=("cpu",)) as engine:
+    try:
+        engine.process(sys.argv[1], sys.argv[2])
+    except InterruptedRunError as error:
+        sys.exit(error.exit_code)
+"""
+
+
+def test_ctrl_c_ends_the_processes(clip, tmp_path):
+    leader = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(clip), str(tmp_path / "ds")],
+        env={
+            **os.environ,
+            "TOY_PAUSE_S": "5",
+            "PYTHONPATH": os.pathsep.join([str(Path(toys.__file__).parent), *sys.path]),
+        },
+        start_new_session=True,
+    )
+    children = Path(f"/proc/{leader.pid}/task/{leader.pid}/children")
     pids = []
-    with Engine("embedded", workers=1, devices=("cpu",)) as engine:
-
-        def interrupt():
-            while not (engine._crew._members and list((tmp_path / "ds").glob(".lock"))):
-                time.sleep(0.02)
-            pids.extend(process.pid for process, _ in engine._crew._members)
-            time.sleep(0.2)
-            os.kill(os.getpid(), signal.SIGINT)
-
-        threading.Thread(target=interrupt, daemon=True).start()
-        with pytest.raises(InterruptedRunError):
-            engine.process(clip, tmp_path / "ds")
-    assert pids
+    while not pids:
+        assert leader.poll() is None
+        time.sleep(0.05)
+        pids = [int(pid) for pid in children.read_text().split()]
+    time.sleep(0.5)
+    leader.send_signal(signal.SIGINT)
+    assert leader.wait(30) == 130
     assert not any(map(running, pids))
 
 
