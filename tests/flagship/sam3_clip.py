@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 from flagship_reference import SAM3, normalised, save_sam3, tiny_sam3
 
@@ -76,7 +77,6 @@ def video_session(folder: Path, clip: Clip, texts: tuple[str, ...]) -> Any:
 def kernel() -> Any:
     """What transformers loads from the hub, from its definition."""
     import torch
-    from scipy import ndimage
 
     def generic_nms(ious: Any, scores: Any, threshold: float, use_iou_matrix: bool) -> Any:
         assert use_iou_matrix
@@ -88,7 +88,9 @@ def kernel() -> Any:
 
     def cc_2d(masks: Any, get_counts: bool) -> tuple[Any, Any]:
         assert get_counts
-        labels = np.stack([ndimage.label(m[0], np.ones((3, 3)))[0] for m in masks.numpy()])
+        labels = np.stack(
+            [cv2.connectedComponents(m[0].astype(np.uint8))[1].astype(int) for m in masks.numpy()]
+        )
         counts = np.stack([np.bincount(each.ravel())[each] for each in labels])
         counts[labels == 0] = 0
         return torch.from_numpy(labels)[:, None], torch.from_numpy(counts)[:, None]
