@@ -25,7 +25,9 @@ class Recorder:
         self._stream = self._container.add_stream("libx264", rate=Fraction(fps))
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
-        self._stream.options = {"crf": "18", "preset": "veryfast"}
+        # The macroblock tree gave other bytes now and then for the same pictures.
+        options = {"crf": "18", "preset": "veryfast", "x264-params": "mbtree=0"}
+        self._stream.options = options
         # Threaded x264 divides frames by thread count; one thread gives the same bytes anywhere.
         self._stream.codec_context.thread_count = 1
         self._time_base = Fraction(1, fps)
