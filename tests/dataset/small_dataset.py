@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from stpe.dataset import DatasetWriter
-from stpe.dataset.masks import encode_mask
+from stpe.rle import encode_mask
 from stpe.signals import schema
 
 WIDTH, HEIGHT, RATE, FRAMES, STEP = 160, 96, 12, 36, 3

@@ -17,8 +17,8 @@ from pycocotools.coco import COCO
 from stpe.dataset import Dataset, DatasetWriter, open_dataset
 from stpe.dataset.export import FORMATS, export
 from stpe.dataset.export.sheet import contact_sheet
-from stpe.dataset.masks import decode_mask
 from stpe.errors import DatasetError, UsageError
+from stpe.rle import decode_mask
 
 N = shared.FRAMES // shared.STEP
 

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from stpe.dataset.masks import decode_mask
 from stpe.errors import TruthError
 from stpe.evaluate.labels.recognise import read_truth
 from stpe.evaluate.shots import Transition
 from stpe.evaluate.truth import pixel_centres
+from stpe.rle import decode_mask
 
 
 def test_mot_frames_count_from_zero_and_ignored_rows_go(shared_data):

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from stpe.dataset.masks import decode_mask
 from stpe.errors import TruthError
 from stpe.evaluate.labels.recognise import read_truth
 from stpe.evaluate.rigid_flow import rigid_flow
 from stpe.evaluate.truth import pixel_centres
 from stpe.geometry.intrinsics import Intrinsics
+from stpe.rle import decode_mask
 from stpe.video.opening import open_source
 from stpe.video.picture import Scaler
 

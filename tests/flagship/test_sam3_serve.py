@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "serve"))
 
 from live_server import live_server
 
-from stpe.dataset.masks import decode_mask
 from stpe.models.loader import resolve
 from stpe.models.roles import ROLES
+from stpe.rle import decode_mask
 
 API = "/api/v1/video/session"
 

@@ -15,8 +15,8 @@ from live_server import COMMAND, live_server
 from test_serve_attacks import NONE
 
 from stpe.client import RequestFailedError
-from stpe.dataset.masks import decode_mask, encode_mask
 from stpe.evaluate.masks import region_similarity
+from stpe.rle import decode_mask, encode_mask
 
 pytestmark = pytest.mark.weights
 connect = pytest.importorskip("websockets.sync.client").connect

@@ -10,10 +10,10 @@ import pytest
 from pycocotools import mask as coco
 from reprojection import reproject
 
-from stpe.dataset.masks import decode_mask
 from stpe.errors import MissingExtraError, UsageError
 from stpe.evaluate.labels.recognise import read_truth
 from stpe.evaluate.rigid_flow import rigid_flow
+from stpe.rle import decode_mask
 from stpe.simulate import physics
 from stpe.state.reading import read_log
 

@@ -15,6 +15,7 @@ from stpe.evaluate.measure import NotScoredError
 from stpe.evaluate.overlap import best_pairs, box_iou
 from stpe.evaluate.truth import Truth, TruthObject
 from stpe.evaluate.view import View
+from stpe.rle import with_bytes
 
 F64 = NDArray[np.float64]
 
@@ -139,8 +140,8 @@ def _inside(truths: tuple[TruthObject, ...], rows: list[dict[str, Any]]) -> F64:
 
 def _mask_iou(truths: tuple[TruthObject, ...], rows: list[dict[str, Any]], crowd: bool) -> F64:
     """T x F; as for a crowd: shared pixels over the pixels of the found object."""
-    true = [rle_bytes(t.mask_rle) for t in truths]
-    found = [rle_bytes(row["mask_rle"]) for row in rows]
+    true = [with_bytes(t.mask_rle) for t in truths if t.mask_rle]
+    found = [with_bytes(row["mask_rle"]) for row in rows]
     return np.asarray(coco.iou(found, true, [int(crowd)] * len(true)), np.float64).T
 
 
@@ -152,13 +153,6 @@ def home_of_tracks(seen: Sequence[Scene]) -> dict[int, int]:
             if row["track_id"] is not None:
                 votes[row["track_id"]][true.identity] += 1
     return {track: max(count, key=lambda i: (count[i], -i)) for track, count in votes.items()}
-
-
-def rle_bytes(rle: Any) -> dict[str, Any]:
-    """An RLE as pycocotools wants it."""
-    counts = rle["counts"]
-    data = counts if isinstance(counts, bytes) else counts.encode("ascii")
-    return {"size": list(rle["size"]), "counts": data}
 
 
 def _boxes(truths: tuple[TruthObject, ...]) -> F64:

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco
 
+from stpe.rle import encode_mask
 from stpe.simulate.doom_policy import Act, Player, RandomPlayer, Sight
 from stpe.simulate.moving import Still, Window
 from stpe.simulate.recording import Recorder
@@ -146,7 +146,6 @@ def _objects(
         columns, lines = np.flatnonzero(mask_HW.any(0)), np.flatnonzero(mask_HW.any(1))
         if not len(columns):
             continue
-        rle = coco.encode(np.asfortranarray(mask_HW.astype(np.uint8)))
         own = label.object_category == "Self"
         place = [getattr(label, f"object_position_{axis}") for axis in "xyz"]
         speed = [getattr(label, f"object_velocity_{axis}") * TICS_PER_S for axis in "xyz"]
@@ -159,7 +158,7 @@ def _objects(
                 "category": label.object_category,
                 "box_xyxy": [columns[0], lines[0], columns[-1] + 1, lines[-1] + 1],
                 "area_px": int(mask_HW.sum()),
-                "mask_rle": {"size": rle["size"], "counts": rle["counts"].decode()},
+                "mask_rle": encode_mask(mask_HW),
                 "position": None if own else place,
                 "velocity": None if own else speed,
                 "moving": None,

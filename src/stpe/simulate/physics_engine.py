@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco
 
+from stpe.rle import encode_mask
 from stpe.simulate.moving import Still
 from stpe.simulate.physics import FPS
 from stpe.simulate.physics_camera import KINDS, CameraPath
@@ -245,7 +245,7 @@ def _objects(
                 "category": "figure" if len(world.parts(identity)) > 1 else "body",
                 "box_xyxy": [columns[0], lines[0], columns[-1] + 1, lines[-1] + 1],
                 "area_px": int(mask_HW.sum()),
-                "mask_rle": _rle(mask_HW),
+                "mask_rle": encode_mask(mask_HW),
                 "position": place.tolist(),
                 "velocity": world.data.subtree_linvel[body].tolist(),
                 "moving": STILL.judge(
@@ -269,16 +269,11 @@ def _parts(world: World, index: int, bodies_HW: I64) -> list[dict[str, Any]]:
                     "frame_index": index,
                     "object_id": int(world.object_of_body[body]),
                     "part": world.model.body(int(body)).name,
-                    "mask_rle": _rle(bodies_HW == body),
+                    "mask_rle": encode_mask(bodies_HW == body),
                     "part_to_world": pose.ravel().tolist(),
                 }
             )
     return rows
-
-
-def _rle(mask_HW: NDArray[np.bool_]) -> dict[str, Any]:
-    rle = coco.encode(np.asfortranarray(mask_HW.astype(np.uint8)))
-    return {"size": rle["size"], "counts": rle["counts"].decode()}
 
 
 def _contacts(world: World, index: int) -> list[dict[str, Any]]:

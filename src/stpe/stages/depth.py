@@ -10,6 +10,7 @@ from pycocotools import mask as coco
 
 from stpe.geometry.supplied import SuppliedDepth, supplied
 from stpe.models.roles import F32, DepthEstimator
+from stpe.rle import decode_mask, with_bytes
 from stpe.signals import schema
 from stpe.stages.cover import cover
 from stpe.stages.stage import ANALYSIS, Output, Stage, Window
@@ -132,9 +133,8 @@ def _cells(
     """Cells of the depth map that an object covers by half; at least its most covered one."""
     height, width = shape_hw
     if rle is not None:
-        counts = {"size": rle["size"], "counts": str(rle["counts"]).encode()}
-        x, y, w, h = coco.toBbox(counts)
-        covered = cover(coco.decode(counts), (height, width), np.array([x, y, x + w, y + h], "f4"))
+        x, y, w, h = coco.toBbox(with_bytes(rle))
+        covered = cover(decode_mask(rle), (height, width), np.array([x, y, x + w, y + h], "f4"))
     else:
         x0, y0, x1, y1 = np.asarray(box_xyxy) * np.tile([width / size[0], height / size[1]], 2)
         across = np.clip(

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco
 
 from stpe.models.roles import F32
 from stpe.stages.cover import cover
@@ -185,17 +183,6 @@ def _in_one_piece(mask_HW: MaskHW) -> bool:
 
 def _inside(part_HW: MaskHW, whole_HW: MaskHW) -> bool:
     return bool((part_HW & whole_HW).sum() > PART * part_HW.sum())
-
-
-def rle(mask_HW: MaskHW, height: int, width: int) -> dict[str, Any]:
-    """COCO compressed RLE at the given size, as `objects.mask_rle` stores it."""
-    pixels: Any = mask_HW.view(np.uint8)
-    if pixels.shape != (height, width):
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    # A transposed copy, seen the other way round, has its columns one after another; NumPy's own
-    # conversion takes twenty times as long.
-    counts = coco.encode(cv2.transpose(pixels).T)["counts"]
-    return {"size": [height, width], "counts": counts.decode("ascii")}
 
 
 def _sampled(mask_HW: MaskHW | None) -> MaskHW:

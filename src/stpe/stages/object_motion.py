@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pycocotools import mask as coco
 
 from stpe.geometry.decompose import CameraModel, ObjectFlow, camera_model, object_flow
 from stpe.geometry.field import FlowField
 from stpe.geometry.intrinsics import Intrinsics, intrinsics
+from stpe.rle import decode_mask
 from stpe.signals import schema
 from stpe.stages.by_frame import rows_by_frame
 from stpe.stages.motion_rows import FLOW, field_at, matrix_at, vector_at
@@ -97,7 +97,7 @@ def _interval(
 def _measure(
     row: dict[str, Any], intervals: list[_Interval], size: tuple[int, int]
 ) -> dict[str, Any]:
-    mask = None if row.get("mask_rle") is None else coco.decode(_rle(row["mask_rle"]))
+    mask = None if row.get("mask_rle") is None else decode_mask(row["mask_rle"])
     box = np.array(row["box_xyxy"], np.float64)
     side = float(np.sqrt(max(1.0, (box[2] - box[0]) * (box[3] - box[1]))))
     flows: list[tuple[ObjectFlow, float]] = []
@@ -142,7 +142,7 @@ def _mean(parts: list[tuple[F64, float]]) -> tuple[F64, float]:
 
 
 def _inside(
-    points_N2: F64, box_4: F64, mask_HW: NDArray[np.uint8] | None, size: tuple[int, int]
+    points_N2: F64, box_4: F64, mask_HW: NDArray[np.bool_] | None, size: tuple[int, int]
 ) -> NDArray[np.bool_]:
     """Samples inside the mask, or without one inside the middle of the box."""
     if mask_HW is None:
@@ -152,9 +152,5 @@ def _inside(
     boxed = np.flatnonzero(((points_N2 >= low) & (points_N2 < high)).all(axis=1))
     x, y = points_N2[boxed].astype(int).T
     inside = np.zeros(len(points_N2), np.bool_)
-    inside[boxed[mask_HW[y, x] > 0]] = True
+    inside[boxed[mask_HW[y, x]]] = True
     return inside
-
-
-def _rle(value: dict[str, Any]) -> dict[str, Any]:
-    return {"size": value["size"], "counts": value["counts"].encode()}

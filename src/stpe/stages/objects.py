@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from stpe.geometry.homography import transform
 from stpe.models.concepts import map_concepts
 from stpe.models.roles import F32, Detections, Detector, Masks, Segmenter
+from stpe.rle import encode_mask
 from stpe.signals import schema
 from stpe.stages.colors import color_profile
 from stpe.stages.instances import (
@@ -27,7 +28,6 @@ from stpe.stages.instances import (
     area,
     distinct,
     one_name_each,
-    rle,
     tidy,
     tight_box,
 )
@@ -114,7 +114,7 @@ class Objects(Stage):
                 "area_px": _area(instance) * float(to_stored.prod()),
                 "mask_rle": None
                 if instance.mask_HW is None
-                else rle(instance.mask_HW, window.source.height, window.source.width),
+                else encode_mask(instance.mask_HW, (window.source.height, window.source.width)),
                 "mask_confidence": instance.mask_confidence,
                 "embedding": evidence.embedding(instance, height, width),
                 "colors": color_profile(image, instance.box_4, instance.mask_HW),

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pycocotools import mask as coco
 
+from stpe.rle import with_bytes
 from stpe.signals import schema
 from stpe.stages.by_frame import rows_by_frame
 from stpe.stages.pair_geometry import NEIGHBOURS, Body, Pair, Relation, measure, spatial
@@ -90,7 +91,7 @@ def relate(bodies: Sequence[Body], masks: Sequence[dict[str, Any] | None]) -> li
 def _pairs(bodies: Sequence[Body], masks: Sequence[dict[str, Any] | None]) -> list[Pair]:
     have = [i for i, m in enumerate(masks) if m is not None]
     place = {i: n for n, i in enumerate(have)}
-    rles = [{"size": m["size"], "counts": m["counts"].encode()} for m in masks if m is not None]
+    rles = [with_bytes(m) for m in masks if m is not None]
     # With `iscrowd`, the library's "IoU" is intersection over the area of the first mask.
     share_NN = coco.iou(rles, rles, [1] * len(rles)) if rles else np.zeros((0, 0))
     pairs = []

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from stpe.dataset.export.scene import SceneFrame
-from stpe.dataset.masks import decode_mask
+from stpe.rle import decode_mask
 from stpe.video.frame import ImageHW3
 
 Color = tuple[int, int, int]

@@ -16,9 +16,9 @@ import numpy as np
 from stpe.dataset.export.draw import color_of
 from stpe.dataset.export.images import jpeg
 from stpe.dataset.export.scene import Scene, SceneFrame, scenes
-from stpe.dataset.masks import decode_mask
 from stpe.dataset.reader import Dataset
 from stpe.errors import MissingExtraError
+from stpe.rle import decode_mask
 
 _LONG_SIDE = 960
 #: Half-transparent over the picture.

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from stpe.dataset.masks import encode_mask
 from stpe.errors import TruthError
 from stpe.evaluate.labels.numbers import numbered
 from stpe.evaluate.truth import Truth, TruthObject
+from stpe.rle import encode_mask
 
 #: More distinct values in one image than this: a photograph, not a mask.
 MOST_OBJECTS = 64

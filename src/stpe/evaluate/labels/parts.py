@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stpe.dataset.masks import decode_mask
+from stpe.rle import decode_mask
 
 F64 = NDArray[np.float64]
 

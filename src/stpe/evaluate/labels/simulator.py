@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from stpe.dataset.masks import decode_mask
 from stpe.errors import TruthError
 from stpe.evaluate.labels.parts import Parts
 from stpe.evaluate.rigid_flow import rigid_flow, stays_visible
@@ -29,6 +28,7 @@ from stpe.evaluate.truth import (
     TruthObject,
 )
 from stpe.geometry.intrinsics import Intrinsics
+from stpe.rle import decode_mask
 from stpe.simulate.truth_files import VERSION
 
 F32 = NDArray[np.float32]

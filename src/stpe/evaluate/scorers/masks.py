@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from stpe.dataset.masks import decode_mask
 from stpe.evaluate.masks import contour_accuracy
-from stpe.evaluate.matching import Scene, need_objects, rle_bytes, scenes
+from stpe.evaluate.matching import Scene, need_objects, scenes
 from stpe.evaluate.measure import Belief, Measure, NotScoredError, Series
 from stpe.evaluate.truth import Truth
 from stpe.evaluate.view import View
+from stpe.rle import decode_mask, with_bytes
 
 F64 = NDArray[np.float64]
 
@@ -70,8 +70,8 @@ def _overlap(scene: Scene) -> F64:
     found = [row for row in scene.found if row["mask_rle"]]
     if not found:
         return np.zeros((len(scene.truths), 0))
-    true = [rle_bytes(t.mask_rle) for t in scene.truths]
-    return np.asarray(coco.iou([rle_bytes(r["mask_rle"]) for r in found], true, [0] * len(true))).T
+    true = [with_bytes(t.mask_rle) for t in scene.truths if t.mask_rle]
+    return np.asarray(coco.iou([with_bytes(r["mask_rle"]) for r in found], true, [0] * len(true))).T
 
 
 def _contour(scene: Scene, i: int, j: int) -> float:

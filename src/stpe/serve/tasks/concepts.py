@@ -18,6 +18,7 @@ import numpy as np
 from stpe.errors import ModelError
 from stpe.models.concepts import map_concepts
 from stpe.models.roles import Detections, FlowEstimator, Segmenter
+from stpe.rle import encode_mask
 from stpe.serve.failures import InvalidInputError
 from stpe.serve.payload import IMAGE_TYPES, VIDEO_TYPES
 from stpe.serve.tasks.context import Context
@@ -30,7 +31,7 @@ from stpe.serve.tasks.schemas import (
     Rle,
 )
 from stpe.serve.tasks.tracking import FAINT, Walk
-from stpe.stages.instances import Instance, rle
+from stpe.stages.instances import Instance
 from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits
 
@@ -129,7 +130,7 @@ def _by_text(segmenter: Segmenter, words: list[str]) -> Finder:
         made: Segmented = []
         for box, score, label in zip(found.boxes_N4, found.scores_N, found.labels, strict=True):
             i = at[tuple(box.tolist())]
-            mask = Rle.model_validate(rle(kept["masks"].masks_NHW[i], height, width))
+            mask = Rle.model_validate(encode_mask(kept["masks"].masks_NHW[i], (height, width)))
             quality = float(kept["masks"].scores_N[i])
             made.append((Instance(label, float(score), "concept", box, None, quality), mask))
         return made

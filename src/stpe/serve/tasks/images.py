@@ -10,6 +10,7 @@ import numpy as np
 
 from stpe.errors import ModelError
 from stpe.models.roles import Depth, Detections, Segmenter
+from stpe.rle import encode_mask
 from stpe.serve.tasks.context import Context
 from stpe.serve.tasks.schemas import (
     DepthAnswer,
@@ -23,7 +24,7 @@ from stpe.serve.tasks.schemas import (
     SegmentAnswer,
     Segmented,
 )
-from stpe.stages.instances import Instance, rle
+from stpe.stages.instances import Instance
 from stpe.stages.objects import masked
 from stpe.stages.pose import pose_of_boxes
 from stpe.video.frame import ImageHW3
@@ -169,7 +170,7 @@ def masks(
             instance = masked(few, answer, i, "detector")
             mask = None
             if instance.mask_HW is not None:
-                mask = Rle.model_validate(rle(instance.mask_HW, height, width))
+                mask = Rle.model_validate(encode_mask(instance.mask_HW, (height, width)))
             made.append((_light(instance, instance.box_4 / to_small), mask))
     return made
 

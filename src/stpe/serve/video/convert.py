@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stpe.dataset.masks import encode_mask
 from stpe.models.roles import VideoFrame, VideoObject, VideoPrompt
+from stpe.rle import encode_mask
 from stpe.serve.failures import InvalidInputError
 from stpe.serve.tasks.schemas import Rle
 from stpe.serve.video.masks import read_mask
