@@ -153,7 +153,7 @@ def _play(scenario, seed, seconds, watch):
 
 
 def test_hand_lifts_what_it_grips():
-    from stpe.simulate.physics_engine import _contacts
+    from stpe.simulate.physics_rows import contact_rows
 
     heights, touching = {}, set()
 
@@ -161,7 +161,7 @@ def test_hand_lifts_what_it_grips():
         height = max(world.data.body(world.objects[i]).xpos[2] for i in (2, 3, 4))
         heights.setdefault(activity, []).append(height)
         if activity == "carrying":
-            touching.update((c["object_a"], c["object_b"]) for c in _contacts(world, 0))
+            touching.update((c["object_a"], c["object_b"]) for c in contact_rows(world, 0))
 
     _play("hand", 0, 5.0, watch)
     assert max(heights["lowering"]) < 0.75
@@ -171,7 +171,7 @@ def test_hand_lifts_what_it_grips():
 
 @pytest.mark.parametrize("scenario", ["rolling", "falling", "colliding"])
 def test_bodies_enter_move_and_hit_each_other(scenario):
-    from stpe.simulate.physics_engine import STILL, _contacts
+    from stpe.simulate.physics_rows import STILL, contact_rows
 
     judged, pairs = set(), set()
 
@@ -179,7 +179,7 @@ def test_bodies_enter_move_and_hit_each_other(scenario):
         for identity, body in world.objects.items():
             if world.data.body(body).xpos[2] < 20:
                 judged.add(STILL.judge(world.speed(identity)))
-        pairs.update((c["object_a"], c["object_b"]) for c in _contacts(world, 0))
+        pairs.update((c["object_a"], c["object_b"]) for c in contact_rows(world, 0))
 
     world = _play(scenario, 1, 6.0, watch)
     assert judged >= {True, False}
