@@ -21,7 +21,7 @@ from unittest.mock import patch
 import torch
 import transformers
 
-from stpe.models.backends.transformers.runtime import Network
+from stpe.models.torch_runtime.network import Network
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 

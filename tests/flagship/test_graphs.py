@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="the flagship extra is not installed
 transformers = pytest.importorskip("transformers", reason="the flagship extra is not installed")
 
 from stpe.models.backends.transformers import dinov3  # noqa: E402
-from stpe.models.backends.transformers.graphs import RECURS, Graphs  # noqa: E402
+from stpe.models.torch_runtime.graphs import RECURS, Graphs  # noqa: E402
 
 
 def test_without_a_gpu_the_forward_runs_as_it_is() -> None:

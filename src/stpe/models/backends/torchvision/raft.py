@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stpe.errors import MissingExtraError, ModelError, UsageError
-from stpe.models.backends.transformers.runtime import Network, import_torch
 from stpe.models.roles import F32
+from stpe.models.torch_runtime.network import Network, import_torch
 from stpe.video.frame import ImageHW3
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from stpe.models.backends.openvino.fit import fit_size
-from stpe.models.backends.transformers.runtime import Network, import_torch
 from stpe.models.roles import Depth
+from stpe.models.torch_runtime.network import Network, import_torch
 from stpe.video.frame import ImageHW3
 
 _CONFIDENCE = {"relative": 0.8, "metres": 0.7}

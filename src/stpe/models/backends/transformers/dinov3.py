@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from stpe.models.backends.openvino.fit import fit_size
-from stpe.models.backends.transformers.runtime import Network
 from stpe.models.roles import ImageFeatures
+from stpe.models.torch_runtime.network import Network
 from stpe.video.frame import ImageHW3
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from stpe.errors import UsageError
 from stpe.models.backends.openvino.fit import fit_size
-from stpe.models.backends.transformers.runtime import Network, import_torch
 from stpe.models.captioning import SYSTEM, Level, parse, prompt
+from stpe.models.torch_runtime.network import Network, import_torch
 from stpe.video.frame import ImageHW3
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from stpe.models.backends.transformers.runtime import Network, import_torch
 from stpe.models.roles import Detections
+from stpe.models.torch_runtime.network import Network, import_torch
 from stpe.video.frame import ImageHW3
 
 

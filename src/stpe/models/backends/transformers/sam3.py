@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
-from stpe.models.backends.transformers.runtime import Network, import_torch
 from stpe.models.backends.transformers.sam3_concepts import Found, Scene, decode
 from stpe.models.backends.transformers.sam3_text import ConceptTexts
 from stpe.models.roles import F32, Detections, Masks
+from stpe.models.torch_runtime.network import Network, import_torch
 from stpe.video.frame import ImageHW3
 
 if TYPE_CHECKING:

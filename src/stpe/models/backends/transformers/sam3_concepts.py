@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from stpe.models.backends.transformers.runtime import import_torch
+from stpe.models.torch_runtime.network import import_torch
 
 if TYPE_CHECKING:
     import torch

@@ -6,8 +6,8 @@ from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from stpe.models.backends.transformers.runtime import Network
 from stpe.models.backends.transformers.sam3_concepts import Scene
+from stpe.models.torch_runtime.network import Network
 
 if TYPE_CHECKING:
     import torch

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stpe.models.backends.transformers.runtime import Network, import_torch
 from stpe.models.backends.transformers.sam3_concepts import decode
 from stpe.models.backends.transformers.sam3_look import Look
 from stpe.models.backends.transformers.sam3_memory import Memories, Walk
 from stpe.models.backends.transformers.sam3_text import ConceptTexts
 from stpe.models.backends.transformers.sam3_tidy import distinct, overlaps, tidied
+from stpe.models.torch_runtime.network import Network, import_torch
 
 if TYPE_CHECKING:
     import torch

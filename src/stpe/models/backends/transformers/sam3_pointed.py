@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
-from stpe.models.backends.transformers.runtime import Network, import_torch
 from stpe.models.backends.transformers.sam3_look import Look
 from stpe.models.backends.transformers.sam3_memory import Memories
 from stpe.models.backends.transformers.sam3_named import Followed
 from stpe.models.roles import F32, VideoPrompt
+from stpe.models.torch_runtime.network import Network, import_torch
 
 if TYPE_CHECKING:
     import torch

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
-from stpe.models.backends.transformers.runtime import import_torch
 from stpe.models.backends.transformers.sam3_look import Look
 from stpe.models.backends.transformers.sam3_memory import Walk, fit, held_bytes
 from stpe.models.backends.transformers.sam3_named import Followed, NamedObjects
 from stpe.models.backends.transformers.sam3_pointed import PointedObjects, Points
 from stpe.models.roles import Direction, VideoFrame, VideoFrames, VideoObject, VideoPrompt
+from stpe.models.torch_runtime.network import import_torch
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stpe.models.backends.transformers.runtime import Network, import_torch
+from stpe.models.torch_runtime.network import Network, import_torch
 
 if TYPE_CHECKING:
     import torch

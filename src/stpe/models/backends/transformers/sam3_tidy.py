@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from stpe.models.backends.transformers.runtime import import_torch
+from stpe.models.torch_runtime.network import import_torch
 
 if TYPE_CHECKING:
     import torch

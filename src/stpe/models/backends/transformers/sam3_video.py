@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stpe.errors import UsageError
-from stpe.models.backends.transformers.runtime import Network, import_torch
 from stpe.models.backends.transformers.sam3_look import Look
 from stpe.models.backends.transformers.sam3_session import Session
 from stpe.models.backends.transformers.sam3_text import ConceptTexts
 from stpe.models.roles import VideoFrames
+from stpe.models.torch_runtime.network import Network, import_torch
 from stpe.video.frame import ImageHW3
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
-from stpe.models.backends.transformers.runtime import Network, import_torch
 from stpe.models.roles import F32, ClipResult
+from stpe.models.torch_runtime.network import Network, import_torch
 
 if TYPE_CHECKING:
     import torch

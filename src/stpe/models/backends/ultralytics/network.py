@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from stpe.errors import MissingExtraError, ModelError
-from stpe.models.backends.transformers.runtime import Network, import_torch
 from stpe.models.roles import F32
+from stpe.models.torch_runtime.network import Network, import_torch
 from stpe.video.frame import ImageHW3
 
 _GREY = 114 / 255  # what the network saw around an image in training

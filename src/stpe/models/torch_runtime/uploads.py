@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stpe.models.backends.transformers.torch_module import import_torch
+from stpe.models.torch_runtime.torch_module import import_torch
 from stpe.video.frame import ImageHW3
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stpe.errors import MissingExtraError, ModelError
-from stpe.models.backends.transformers.batches import Batches
-from stpe.models.backends.transformers.graphs import Graphs
-from stpe.models.backends.transformers.torch_module import import_torch
-from stpe.models.backends.transformers.uploads import uploads_to
 from stpe.models.memory.costs import Costs, weights_bytes
 from stpe.models.memory.device import asked_for, ran_out
 from stpe.models.memory.planner import ModelMemory, memory_of, told
+from stpe.models.torch_runtime.batches import Batches
+from stpe.models.torch_runtime.graphs import Graphs
+from stpe.models.torch_runtime.torch_module import import_torch
+from stpe.models.torch_runtime.uploads import uploads_to
 from stpe.video.frame import ImageHW3
 
 if TYPE_CHECKING:

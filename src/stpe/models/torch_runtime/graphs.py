@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from stpe.models.backends.transformers.torch_module import import_torch
+from stpe.models.torch_runtime.torch_module import import_torch
 
 log = logging.getLogger(__name__)
 

@@ -15,14 +15,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stpe.errors import ModelError
-from stpe.models.backends.transformers.torch_module import import_torch
 from stpe.models.memory.costs import Costs
 from stpe.models.memory.device import asked_for, ran_out
 from stpe.models.memory.planner import DeviceMemory, told
 from stpe.models.notes import note
+from stpe.models.torch_runtime.torch_module import import_torch
 
 if TYPE_CHECKING:
-    from stpe.models.backends.transformers.runtime import Network
+    from stpe.models.torch_runtime.network import Network
 
 Step = Callable[[Sequence[Any]], list[Any]]
 
