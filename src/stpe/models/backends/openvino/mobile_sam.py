@@ -30,7 +30,7 @@ from stpe.video.frame import ImageHW3
 LONG_SIDE = 1024
 STRIDE = 16  # network pixels a cell of the embedding
 BATCH = 4  # prompts a decoder call; larger ones are no faster a prompt and take more memory
-GRAPHS_VERSION = "1"
+GRAPHS_VERSION = "2"
 BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT, PADDING = 0, 1, 2, 3, 4
 
 

@@ -230,7 +230,9 @@ class _Decoder:
             queries, keys = self.two_way(queries, keys, tokens, position, i)
         transformer = w.under("transformer")
         last, norm = transformer.under("final_attn_token_to_image"), "norm_final_attn"
-        queries = self.cross(queries, keys, tokens, position, last, transformer.under(norm))
+        q, k = g.op("Add", queries, tokens), g.op("Add", keys, position)
+        read = self.read_image(q, k, keys, last)
+        queries = self.norm(g.op("Add", queries, read), transformer.under(norm))
         self.outputs(queries, keys, embedding)
         return g
 
@@ -245,22 +247,60 @@ class _Decoder:
             q = g.op("Add", queries, tokens)
             queries = g.op("Add", queries, self.attention(q, q, queries, w.under("self_attn")))
         queries = self.norm(queries, w.under("norm1"))
-        to_image = w.under("cross_attn_token_to_image")
-        queries = self.cross(queries, keys, tokens, position, to_image, w.under("norm2"))
+        q, k = g.op("Add", queries, tokens), g.op("Add", keys, position)
+        # The first block's image is the same for all prompts: projected once, it is cheapest.
+        read = self.attention if index == 0 else self.read_image
+        y = read(q, k, keys, w.under("cross_attn_token_to_image"))
+        queries = self.norm(g.op("Add", queries, y), w.under("norm2"))
         y = g.op("Relu", g.linear(queries, w("mlp.lin1.weight"), w("mlp.lin1.bias")))
         y = g.linear(y, w("mlp.lin2.weight"), w("mlp.lin2.bias"))
         queries = self.norm(g.op("Add", queries, y), w.under("norm3"))
-        q, k = g.op("Add", queries, tokens), g.op("Add", keys, position)
-        y = self.attention(k, q, queries, w.under("cross_attn_image_to_token"))
+        q = g.op("Add", queries, tokens)
+        y = self.write_image(k, q, queries, w.under("cross_attn_image_to_token"))
         return queries, self.norm(g.op("Add", keys, y), w.under("norm4"))
 
-    def cross(
-        self, queries: Value, keys: Value, tokens: Value, position: Value, w: _Weights, n: _Weights
-    ) -> Value:
-        """Tokens attend to the image."""
+    def read_image(self, q_NTC: Value, k_NLC: Value, v_NLC: Value, w: _Weights) -> Value:
+        """Tokens attend to the image. A few tokens go through the image's projections instead of
+        thousands of cells: q (k W)^T = (q W^T) k^T and p (v W) = (p v) W, with 8 T rows for L."""
         g = self.g
-        q, k = g.op("Add", queries, tokens), g.op("Add", keys, position)
-        return self.norm(g.op("Add", queries, self.attention(q, k, keys, w)), n)
+        q = self.heads(q_NTC, w.under("q_proj"))
+        key, value = w("k_proj.weight"), w("v_proj.weight")  # inner x C
+        inner, channels = key.shape
+        depth = inner // DECODER_HEADS
+        # The key's bias adds the same to all of a row's scores, which the softmax ignores.
+        asked = g.op("MatMul", q, key.reshape(DECODER_HEADS, depth, channels) * depth**-0.5)
+        asked = g.reshape(asked, 0, -1, channels)
+        share = g.op("Softmax", g.op("MatMul", asked, g.transpose(k_NLC, 0, 2, 1)), axis=-1)
+        seen = g.reshape(g.op("MatMul", share, v_NLC), 0, DECODER_HEADS, -1, channels)
+        weight = value.reshape(DECODER_HEADS, depth, channels).transpose(0, 2, 1)
+        bias = w("v_proj.bias").reshape(DECODER_HEADS, 1, depth)
+        out = g.op("Add", g.op("MatMul", seen, np.ascontiguousarray(weight)), bias)
+        out = g.reshape(g.transpose(out, 0, 2, 1, 3), 0, -1, inner)
+        return g.linear(out, w("out_proj.weight"), w("out_proj.bias"))
+
+    def write_image(self, q_NLC: Value, k_NTC: Value, v_NTC: Value, w: _Weights) -> Value:
+        """The image attends to the tokens, by the same exchange of products as `read_image`."""
+        g = self.g
+        k, v = self.heads(k_NTC, w.under("k_proj")), self.heads(v_NTC, w.under("v_proj"))
+        query, out = w("q_proj.weight"), w("out_proj.weight")  # inner x C, C x inner
+        inner, channels = query.shape
+        depth = inner // DECODER_HEADS
+        scale = depth**-0.5
+        bias = w("q_proj.bias").reshape(DECODER_HEADS, depth, 1) * scale
+        asked = g.op("MatMul", k, query.reshape(DECODER_HEADS, depth, channels) * scale)
+        asked = g.transpose(g.reshape(asked, 0, -1, channels), 0, 2, 1)
+        offset = g.reshape(g.op("MatMul", k, bias), 0, 1, -1)
+        score = g.op("Add", g.op("MatMul", q_NLC, asked), offset)
+        share = g.op("Softmax", g.reshape(score, 0, 0, DECODER_HEADS, -1), axis=-1)
+        weight = np.ascontiguousarray(out.T.reshape(DECODER_HEADS, depth, channels))
+        told = g.reshape(g.op("MatMul", v, weight), 0, -1, channels)
+        y = g.op("MatMul", g.reshape(share, 0, 0, -1), told)
+        return str(g.op("Add", y, w("out_proj.bias")))
+
+    def heads(self, x_NTC: Value, w: _Weights) -> Value:
+        """Projected, N x heads x T x depth."""
+        x = self.g.linear(x_NTC, w("weight"), w("bias"))
+        return self.g.transpose(self.g.reshape(x, 0, 0, DECODER_HEADS, -1), 0, 2, 1, 3)
 
     def attention(self, q: Value, k: Value, v: Value, w: _Weights) -> Value:
         """Multi-head attention. A key batch of one is shared by all prompts."""
@@ -283,29 +323,42 @@ class _Decoder:
         return g.linear(g.reshape(out, 0, -1, inner), w("out_proj.weight"), w("out_proj.bias"))
 
     def outputs(self, queries: Value, keys: Value, embedding: Value) -> None:
+        """Masks and their quality. Channels stay last: the two transposed convolutions have the
+        stride of their kernel, so each is a product that turns a cell into four."""
         g, w = self.g, self.w
-        sides = g.op("Slice", g.op("Shape", embedding), *(np.array([i], np.int64) for i in (2, 4)))
-        grid = g.op("Concat", np.array([-1, 256], np.int64), sides, axis=0)
-        x = g.op("Reshape", g.transpose(keys, 0, 2, 1), grid)
         up = w.under("output_upscaling")
-        x = g.op("ConvTranspose", x, up("0.weight"), up("0.bias"), strides=[2, 2])
-        x = g.gelu(_norm_channels(g, x, up.under("1")))
-        x = g.gelu(g.op("ConvTranspose", x, up("3.weight"), up("3.bias"), strides=[2, 2]))
+        x = self.quarter(keys, up.under("0"))
+        x = g.gelu(g.layer_norm(x, up("1.weight"), up("1.bias"), 1e-6))
+        x = g.gelu(self.quarter(x, up.under("3")))
         picks = []
         for i in range(4):
             token = g.op("Gather", queries, np.array([1 + i], np.int64), axis=1)
             picks.append(self.perceptron(token, w.under(f"output_hypernetworks_mlps.{i}")))
-        flat = g.reshape(x, 0, 32, -1)
-        masks = g.op("MatMul", g.op("Concat", *picks, axis=1), flat)
-        big = g.op("Mul", sides, np.int64(4))
-        g.output(
-            "masks",
-            g.op("Reshape", masks, g.op("Concat", np.array([-1, 4], np.int64), big, axis=0)),
+        masks = g.op("MatMul", g.op("Concat", *picks, axis=1), g.transpose(x, 0, 2, 1))
+        rows, columns = (
+            g.op("Slice", g.op("Shape", embedding), *(np.array([i], np.int64) for i in (n, n + 1)))
+            for n in (2, 3)
         )
+        # A pixel's place is its cell, its quarter of that, and its quarter of the quarter.
+        places = g.op(
+            "Concat", np.array([-1, 4], np.int64), rows, columns, np.full(4, 2, np.int64), axis=0
+        )
+        masks = g.transpose(g.op("Reshape", masks, places), 0, 1, 2, 4, 6, 3, 5, 7)
+        size = [g.op("Mul", side, np.int64(4)) for side in (rows, columns)]
+        whole = g.op("Concat", np.array([-1, 4], np.int64), *size, axis=0)
+        g.output("masks", g.op("Reshape", masks, whole))
         token = g.op("Gather", queries, np.array([0], np.int64), axis=1)
         g.output(
             "quality", g.reshape(self.perceptron(token, w.under("iou_prediction_head")), -1, 4)
         )
+
+    def quarter(self, x_NLC: Value, w: _Weights) -> Value:
+        """A 2x2 transposed convolution of stride 2: Nx(4L)xC', each cell's quarters in a row."""
+        weight = w("weight")  # C x C' x 2 x 2
+        channels = weight.shape[1]
+        product = weight.transpose(2, 3, 1, 0).reshape(4 * channels, -1)
+        y = self.g.linear(x_NLC, product, np.tile(w("bias"), 4))
+        return self.g.reshape(y, 0, -1, channels)
 
     def perceptron(self, x: Value, w: _Weights) -> Value:
         g = self.g

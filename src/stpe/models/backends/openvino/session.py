@@ -7,6 +7,7 @@ has a fixed summation order, so results repeat exactly.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import queue
@@ -33,6 +34,7 @@ def core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@functools.cache
 def native_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware."""
     return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
