@@ -38,7 +38,7 @@ def rows(folder):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    return toys.write_clip(tmp_path_factory.mktemp("clip") / "a.mp4", 50)
+    return toys.write_clip(tmp_path_factory.mktemp("clip") / "a.mp4", 30)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_killed_at_random_moments_the_next_run_continues(clip, whole, tmp_path):
     assert start(clip, tmp_path / "timed", 0.01).wait(60) == 0
     lasts_s = time.monotonic() - begun
     kills = 0
-    for _ in range(4):
+    for _ in range(3):
         process = start(clip, out, 0.01)
         try:
             process.wait(chance.uniform(0.4, 0.95) * lasts_s)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from live_server import live_server
+from live_server import NONE, live_server
 
 
 @pytest.fixture(scope="session")
@@ -12,6 +12,16 @@ def live(tmp_path_factory):
     """A client of a server with the embedded models, for tests that leave it as it was."""
     pytest.importorskip("fastapi")
     with live_server(tmp_path_factory.mktemp("live")) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory):
+    """A client of a server without models, for tests that leave it as it was. It takes two requests
+    at a time, and holds 2 MB of them."""
+    pytest.importorskip("fastapi")
+    limits = {"STPE_SERVE_MAX_PENDING": "2", "STPE_SERVE_MEMORY_BYTES": "2000000"}
+    with live_server(tmp_path_factory.mktemp("bare"), STPE_SERVE_MODELS=NONE, **limits) as client:
         yield client
 
 

@@ -1,5 +1,4 @@
-"""The real server, or the real RunPod worker, as a process of its own; with toy stages, or those of
-the registry (kind `whole`).
+"""The real server, or the real RunPod worker, as a process of its own, with toy stages.
 
 Run as a script it serves; imported it starts the script.
 """
@@ -18,7 +17,29 @@ import httpx
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class Server:
+class Jobs:
+    """What a client asks of a server's jobs."""
+
+    def __init__(self, url):
+        self.http = httpx.Client(base_url=url, timeout=60)
+
+    def run(self, operation, wait=True, headers=None, **data):
+        """The answer of `/runsync`, or of `/run`."""
+        path = "/runsync" if wait else "/run"
+        body = {"input": {"operation": operation, "data": data}}
+        return self.http.post(path, json=body, headers=headers)
+
+    def until(self, job_id, *statuses, within_s=60):
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            job = self.http.get(f"/status/{job_id}").json()
+            if job["status"] in statuses:
+                return job
+            time.sleep(0.05)
+        raise TimeoutError(f"{job}")
+
+
+class Server(Jobs):
     """One process on one port, with its jobs and dataset in `folder`."""
 
     def __init__(self, folder, kind="http", pause_s=0.0, **environment):
@@ -36,7 +57,7 @@ class Server:
             **environment,
         }
         self.kind = kind
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+        super().__init__(f"http://127.0.0.1:{self.port}")
 
     def start(self):
         arguments = [sys.executable, __file__, self.kind]
@@ -68,21 +89,6 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
-
-    def run(self, operation, wait=True, headers=None, **data):
-        """The answer of `/runsync`, or of `/run`."""
-        path = "/runsync" if wait else "/run"
-        body = {"input": {"operation": operation, "data": data}}
-        return self.http.post(path, json=body, headers=headers)
-
-    def until(self, job_id, *statuses, within_s=60):
-        deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
-            job = self.http.get(f"/status/{job_id}").json()
-            if job["status"] in statuses:
-                return job
-            time.sleep(0.05)
-        raise TimeoutError(f"{job}")
 
 
 @contextmanager
@@ -121,12 +127,16 @@ def _toys():
 
     registry.STAGES = tuple(_boxed(toys) if s is toys.Things else s for s in toys.STAGES)
     Roles.start = lambda self: None  # no model is needed, so none is loaded ahead
+    lease = os.environ.get("TOY_LEASE_S")  # one that dies need not be waited for long
+    if lease is not None:
+        from stpe.serve.jobs import runner, store
+
+        store.LEASE_S = runner.LEASE_S = float(lease)
 
 
 def main():
     kind = sys.argv.pop(1)
-    if kind != "whole":
-        _toys()
+    _toys()
     if kind == "runpod":
         from stpe.serve.runpod import main as start
 

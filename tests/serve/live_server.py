@@ -10,6 +10,14 @@ from contextlib import contextmanager
 from stpe.client import Client
 
 COMMAND = [sys.executable, "-c", "from stpe.cli import main; main()"]
+#: STPE_SERVE_MODELS of a server without models, which starts quickly.
+NONE = ",".join(
+    f"{role}=none"
+    for role in (
+        "clip_classifier", "segmenter", "image_embedder", "shot_detector", "detector", "pose",
+        "depth", "text_embedder",
+    )
+)  # fmt: skip
 
 
 @contextmanager

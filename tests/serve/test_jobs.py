@@ -293,7 +293,7 @@ def test_a_full_queue_says_when_to_come_again(slow, clips):
 
 
 def test_jobs_survive_the_death_of_the_server(tmp_path, clips):
-    first = Server(tmp_path, pause_s=0.1).start()
+    first = Server(tmp_path, pause_s=0.1, TOY_LEASE_S="3").start()
     running = first.run("process_video", wait=False, video_base64=clips[0]).json()["id"]
     waiting = first.run("process_video", wait=False, video_base64=clips[1]).json()["id"]
     first.until(running, "IN_PROGRESS")

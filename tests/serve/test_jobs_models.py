@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from jobs_server import server
+from jobs_server import Jobs
 
 pytestmark = pytest.mark.weights
 
@@ -40,9 +40,8 @@ def encoded(codec, images, **options):
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    with server(tmp_path_factory.mktemp("whole"), kind="whole") as found:
-        yield found
+def running(live):
+    return Jobs(live.url)
 
 
 def test_every_operation_answers_with_the_embedded_models(running):
@@ -91,7 +90,7 @@ def test_every_operation_answers_with_the_embedded_models(running):
     assert all(c["captions"]["normal"] for c in video["dense_captions"]["frame_captions"])
     analysis = ask("get_analysis", video_id=video["video_id"])
     assert analysis["summary"] == video["captions"]["summary"] != ""
-    assert ask("list_videos")["videos"][0]["video_id"] == video["video_id"]
+    assert video["video_id"] in {v["video_id"] for v in ask("list_videos")["videos"]}
 
 
 def test_real_models_stop_soon_after_a_job_is_cancelled(running):
@@ -99,7 +98,7 @@ def test_real_models_stop_soon_after_a_job_is_cancelled(running):
     before = running.run("list_videos").json()["output"]["count"]
     job_id = running.run("process_video", wait=False, video_base64=clip, fps=10).json()["id"]
     running.until(job_id, "IN_PROGRESS")
-    time.sleep(2)
+    time.sleep(1)
     answer = running.http.post(f"/cancel/{job_id}")
     assert answer.json()["status"] == "CANCELLED"
     short = encoded("libx264", [picture(5)] * 3, pix_fmt="yuv420p")

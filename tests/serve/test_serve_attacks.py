@@ -13,7 +13,7 @@ import zlib
 from contextlib import suppress
 
 import pytest
-from live_server import COMMAND, live_server
+from live_server import COMMAND, NONE, live_server
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -24,20 +24,7 @@ from stpe.serve.fetch import fetch, is_public
 from stpe.serve.paths import inside
 from stpe.serve.settings import Settings
 
-NONE = ",".join(
-    f"{role}=none"
-    for role in (
-        "clip_classifier", "segmenter", "image_embedder", "shot_detector", "detector", "pose",
-        "depth", "text_embedder",
-    )
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory):
-    """A server without models, quick to start."""
-    with live_server(tmp_path_factory.mktemp("bare"), STPE_SERVE_MODELS=NONE) as client:
-        yield client
+KEY = "correct horse"
 
 
 def refused(call, *arguments, **options):
@@ -116,19 +103,23 @@ def test_ten_gigabytes_are_refused_before_they_are_sent(bare):
     assert raw(bare, head + b"Content-Length: 10000000000\r\n\r\n{") == 413
 
 
-def test_a_body_of_unknown_length_is_counted(tmp_path):
-    with live_server(
-        tmp_path, STPE_SERVE_MODELS=NONE, STPE_SERVE_MAX_BODY_BYTES="100000",
-        STPE_SERVE_IDLE_BODY_SECONDS="1",
-    ) as client:  # fmt: skip
-        blocks = (b"[" + b" " * 9999 for _ in range(50))
-        failed = refused(
-            client.call, "POST", "/infer", content=blocks,
-            headers={"Content-Type": "application/json"},
-        )  # fmt: skip
-        assert failed.status == 413
-        head = b"POST /infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        assert raw(client, head + b"Content-Length: 100\r\n\r\n{") == 408
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory):
+    """A server with a key that waits a second for the rest of a body, and takes no large one."""
+    limits = {"STPE_SERVE_MAX_BODY_BYTES": "100000", "STPE_SERVE_IDLE_BODY_SECONDS": "1"}
+    folder = tmp_path_factory.mktemp("strict")
+    with live_server(folder, key=KEY, STPE_SERVE_MODELS=NONE, **limits) as client:
+        yield client
+
+
+def test_a_body_of_unknown_length_is_counted(strict):
+    blocks = (b"[" + b" " * 9999 for _ in range(50))
+    headers = {"Content-Type": "application/json"}
+    failed = refused(strict.call, "POST", "/infer", content=blocks, headers=headers)
+    assert failed.status == 413
+    head = f"POST /infer HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n".encode()
+    head += b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    assert raw(strict, head) == 408
 
 
 @pytest.mark.parametrize(
@@ -181,22 +172,21 @@ def test_pages_of_other_sites_are_refused_without_a_key(bare):
     bare.call("GET", "/health", headers={"Origin": bare.url})
 
 
-def test_the_key_is_needed_and_enough(tmp_path):
-    with live_server(tmp_path, key="correct horse", STPE_SERVE_MODELS=NONE) as client:
-        assert client.call("GET", "/", headers={"X-API-Key": "correct horse"}).is_success
-        for headers in ({}, {"X-API-Key": "correct horsf"}, {"Authorization": "Basic x"}):
-            with Client(client.url) as stranger:
-                assert refused(stranger.call, "GET", "/", headers=headers).status == 401
-                assert refused(stranger.call, "POST", "/infer", headers=headers).status == 401
-                assert stranger.health()["status"] == "healthy"
-        odd = {"X-API-Key": "caf\xe9".encode("latin-1")}
-        assert refused(client.call, "GET", "/", headers=odd).status == 401
-        socket_url = f"ws://127.0.0.1:{client.port}/api/v1/video/ws/propagate/none"
-        with pytest.raises(InvalidStatus) as unauthorised, connect(socket_url):
-            pass
-        assert unauthorised.value.response.status_code == 403
-        with connect(socket_url, additional_headers={"X-API-Key": "correct horse"}):
-            pass
+def test_the_key_is_needed_and_enough(strict):
+    assert strict.call("GET", "/", headers={"X-API-Key": KEY}).is_success
+    for headers in ({}, {"X-API-Key": "correct horsf"}, {"Authorization": "Basic x"}):
+        with Client(strict.url) as stranger:
+            assert refused(stranger.call, "GET", "/", headers=headers).status == 401
+            assert refused(stranger.call, "POST", "/infer", headers=headers).status == 401
+            assert stranger.health()["status"] == "healthy"
+    odd = {"X-API-Key": "caf\xe9".encode("latin-1")}
+    assert refused(strict.call, "GET", "/", headers=odd).status == 401
+    socket_url = f"ws://127.0.0.1:{strict.port}/api/v1/video/ws/propagate/none"
+    with pytest.raises(InvalidStatus) as unauthorised, connect(socket_url):
+        pass
+    assert unauthorised.value.response.status_code == 403
+    with connect(socket_url, additional_headers={"X-API-Key": KEY}):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -219,32 +209,36 @@ def test_unsafe_or_wrong_settings_do_not_start(settings, says):
     assert "Traceback" not in done.stderr
 
 
-def test_a_full_queue_says_when_to_come_again(tmp_path):
-    with live_server(
-        tmp_path, STPE_SERVE_MODELS=NONE, STPE_SERVE_MAX_PENDING="2",
-        STPE_SERVE_MEMORY_BYTES="2000000",
-    ) as client:  # fmt: skip
-        head = (
-            b"POST /infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n\r\n{"
-        )
-        held = [socket.create_connection(("127.0.0.1", client.port)) for _ in range(2)]
-        held[0].sendall(head % 500_000)
-        time.sleep(0.3)
-        busy = refused(client.call, "POST", "/infer", content=b"x" * 400_000)
-        assert busy.status == 503
-        assert busy.retry_after_s >= 1
-        assert refused(client.call, "POST", "/infer", content=b"x" * 900_000).status == 413
-        held[1].sendall(head % 100)
-        time.sleep(0.3)
-        full = refused(client.call, "POST", "/infer", json={})
-        assert full.status == 429
-        assert full.retry_after_s >= 1
-        for connection in held:
-            connection.close()
-        time.sleep(0.3)
-        assert refused(client.call, "POST", "/infer", json={}).status == 422
-        assert client.health()["pending_requests"] == 0
+def test_a_full_queue_says_when_to_come_again(bare):
+    head = (
+        b"POST /infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n{"
+    )
+    held = [socket.create_connection(("127.0.0.1", bare.port)) for _ in range(2)]
+    held[0].sendall(head % 500_000)
+    pending(bare, 1)
+    busy = refused(bare.call, "POST", "/infer", content=b"x" * 400_000)
+    assert busy.status == 503
+    assert busy.retry_after_s >= 1
+    assert refused(bare.call, "POST", "/infer", content=b"x" * 900_000).status == 413
+    held[1].sendall(head % 100)
+    pending(bare, 2)
+    full = refused(bare.call, "POST", "/infer", json={})
+    assert full.status == 429
+    assert full.retry_after_s >= 1
+    for connection in held:
+        connection.close()
+    pending(bare, 0)
+    assert refused(bare.call, "POST", "/infer", json={}).status == 422
+    pending(bare, 0)
+
+
+def pending(client, count):
+    """Wait until so many requests are being answered."""
+    deadline = time.monotonic() + 10
+    while client.health()["pending_requests"] != count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_clients_that_leave_stop_the_work_they_asked_for(live, shared_data):
@@ -257,10 +251,7 @@ def test_clients_that_leave_stop_the_work_they_asked_for(live, shared_data):
     }
     with Client(live.url, timeout_s=1.0) as hasty, pytest.raises(UsageError):
         hasty.call("POST", "/infer", json=body)
-    deadline = time.monotonic() + 10
-    while live.health()["pending_requests"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    pending(live, 0)
 
 
 # paths and addresses ------------------------------------------------------------------------

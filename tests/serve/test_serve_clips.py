@@ -7,7 +7,7 @@ from itertools import islice
 import cv2
 import numpy as np
 import pytest
-from live_server import live_server
+from live_server import NONE, live_server
 
 from stpe.client import RequestFailedError
 from stpe.errors import UsageError
@@ -75,17 +75,12 @@ def test_wrong_clips_are_refused(live, frames, change, status, says):
     assert says in failed.value.problem["detail"]
 
 
-def test_without_weights_it_says_how_to_get_them(tmp_path, frames):
-    off = ",".join(
-        f"{role}=none"
-        for role in ("clip_classifier", "segmenter", "image_embedder", "shot_detector", "detector")
-    )
-    with live_server(tmp_path, STPE_SERVE_MODELS=off) as client:
-        health = client.health()
-        assert health["status"] == "healthy"
-        assert health["model_loaded"] is False
-        with pytest.raises(RequestFailedError) as failed:
-            client.classify(frames)
+def test_without_weights_it_says_how_to_get_them(bare, frames):
+    health = bare.health()
+    assert health["status"] == "healthy"
+    assert health["model_loaded"] is False
+    with pytest.raises(RequestFailedError) as failed:
+        bare.classify(np.ascontiguousarray(frames[:, ::4, ::4]))
     assert failed.value.status == 503
     assert "stpe models" in failed.value.problem["detail"]
     assert failed.value.retry_after_s
@@ -120,7 +115,11 @@ def test_it_answers_while_models_load_and_waits_for_the_one_it_needs(tmp_path, p
 
 
 def test_replicas_share_a_port(tmp_path):
-    off = ",".join(f"{role}=none" for role in ("clip_classifier", "segmenter", "image_embedder"))
-    with live_server(tmp_path, "--replicas", "2", STPE_SERVE_MODELS=off) as client:
+    """And have no video sessions, which would live in one of them only."""
+    with live_server(tmp_path, "--replicas", "2", STPE_SERVE_MODELS=NONE) as client:
         assert client.health()["status"] == "healthy"
         assert all(client.call("GET", "/health/live").is_success for _ in range(8))
+        with pytest.raises(RequestFailedError) as off:
+            client.call("POST", "/api/v1/video/session/start", json={"video_path": "a.mp4"})
+    assert off.value.status == 503
+    assert "VIDEO_MODEL_ENABLED" in str(off.value)

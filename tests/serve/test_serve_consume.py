@@ -192,16 +192,19 @@ def test_a_slow_server_costs_clips_and_never_frames(juggler):
         slow = Consumer(f"udp://127.0.0.1:{port}", client, lambda best, seconds: None)
         thread = threading.Thread(target=slow.run)
         thread.start()
-        time.sleep(1)
-        send(juggler, port, 6).wait()
-        time.sleep(0.5)
+        stream = send(juggler, port, 60)
+        deadline = time.monotonic() + 40
+        while slow.counts.dropped < 3:  # as the stream went on while the server was busy
+            assert time.monotonic() < deadline, slow.counts
+            time.sleep(0.05)
         slow.stop()
         thread.join(20)
+        stream.kill()
+        stream.wait()
     server.shutdown()
     counts = slow.counts
-    assert counts.frames > 120  # of 180: those before the first keyframe heard are lost
     assert counts.clips == counts.frames // 16
-    assert counts.dropped >= 2
+    assert counts.classified >= 1
     assert counts.classified + counts.dropped + 3 >= counts.clips
 
 

@@ -6,7 +6,6 @@ import os
 
 import uvicorn
 
-from stpe.serve.app import create_app
 from stpe.serve.settings import Settings
 
 
@@ -20,9 +19,11 @@ def serve(replicas: int = 1) -> None:
     Raises:
         UsageError: settings, profile or model are wrong.
     """
-    settings = Settings.from_environment()
+    settings = Settings.from_environment()  # first: wrong ones are told without waiting for models
     if replicas > 1:
         os.environ["VIDEO_MODEL_ENABLED"] = "0"
+    from stpe.serve.app import create_app
+
     uvicorn.run(
         create_app(settings) if replicas == 1 else "stpe.serve.app:create_app",
         factory=replicas > 1,
