@@ -14,16 +14,18 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import pypi_simple
 import requests
-from pypi_simple import DistributionPackage, ProjectPage, PyPISimple
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from stpe.errors import ModelError
 from stpe.models.indexes import Indexes, configured
+
+if TYPE_CHECKING:  # imported where a page is read: it takes half as long as all the rest of a start
+    from pypi_simple import DistributionPackage, ProjectPage
 
 #: Told (what, bytes done, bytes in all or None) while something is fetched.
 Progress = Callable[[str, int, int | None], None]
@@ -107,13 +109,15 @@ def _find(
     package: str, version: str, indexes: Indexes, session: requests.Session
 ) -> tuple[list[DistributionPackage], list[str]]:
     """Archives of the version, nearest first, and why each place had none."""
+    from pypi_simple import NoSuchProjectError
+
     places = [*indexes.find_links, *indexes.urls]
     found: list[DistributionPackage] = []
     problems: list[str] = []
     for place in sorted(places, key=lambda p: "://" in p and not p.startswith("file:")):
         try:
             page = _page(place, place in indexes.find_links, package, indexes, session)
-        except pypi_simple.NoSuchProjectError:
+        except NoSuchProjectError:
             problems.append(f"{_public(place)} does not have it")
             continue
         except (OSError, ValueError, requests.RequestException) as error:
@@ -134,6 +138,8 @@ def _find(
 def _page(
     place: str, links: bool, package: str, indexes: Indexes, session: requests.Session
 ) -> ProjectPage:
+    from pypi_simple import NoSuchProjectError, ProjectPage, PyPISimple
+
     project = _normal(package)
     local = _local_path(place)
     if local is None and not links:
@@ -153,11 +159,13 @@ def _page(
         return ProjectPage.from_html(project, page.read_bytes(), base_url=page.as_uri())
     if page.parent.is_dir():
         return _listing(project, page.parent)
-    raise pypi_simple.NoSuchProjectError(project, str(local))
+    raise NoSuchProjectError(project, str(local))
 
 
 def _listing(project: str, folder: Path) -> ProjectPage:
     """A folder of archives, as a page."""
+    from pypi_simple import ProjectPage
+
     anchors = [
         f'<a href="{path.resolve().as_uri()}">{path.name}</a>'
         for path in sorted(folder.iterdir())
