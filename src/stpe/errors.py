@@ -44,6 +44,10 @@ class ModelError(StpeError):
     http_status = 503
 
 
+class OutOfMemoryError(ModelError):
+    """A device's memory does not suffice, even for one item and with idle models moved out."""
+
+
 class StageError(StpeError):
     """A stage failed on a window of a source; nothing of that source is stored."""
 

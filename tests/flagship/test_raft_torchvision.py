@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ try:
 except (ImportError, RuntimeError) as error:
     pytest.skip(f"a torchvision that fits torch is not here: {error}", True)
 
-from stpe.errors import ModelError, UsageError  # noqa: E402
+from stpe.errors import ModelError, OutOfMemoryError, UsageError  # noqa: E402
 from stpe.models import loader  # noqa: E402
 from stpe.models.backends.torchvision import raft  # noqa: E402
+from stpe.models.notes import noted  # noqa: E402
 from stpe.models.weights import fetch  # noqa: E402
 
 
@@ -52,6 +54,60 @@ def test_flow_equals_torchvision(tmp_path, network, name):
     assert small.shape == (128, 160, 2)
     with pytest.raises(UsageError, match="one size"):
         estimator.flow(a, b[1:])
+
+
+@pytest.mark.parametrize("kind", ["raft_small", "raft_large"])
+def test_a_run_of_pairs_encodes_each_frame_once(tmp_path, kind):
+    torch.manual_seed(0)
+    direct = getattr(optical_flow, kind)().eval()
+    options = {"network": kind, "iterations": 2, "batch": 4}
+    estimator = raft.load({"weights": save(direct, tmp_path, "a.safetensors")}, options)
+    frames = list(np.random.default_rng(0).integers(0, 255, (4, 128, 136, 3), dtype=np.uint8))
+    encoded = []
+    estimator._network.model.feature_encoder.register_forward_pre_hook(
+        lambda _, given: encoded.append(len(given[0]))
+    )
+    pairs = [raft._Pair(a, b) for a, b in [*pairwise(frames), (frames[3], frames[0])]]
+    found = [estimator.flow(pair.a, pair.b) for pair in pairs]
+    together = estimator._network.batched(pairs, estimator._flow)
+    estimator._known.clear()
+    afresh = estimator._network.batched(pairs, estimator._flow)
+    assert encoded == [2, 1, 1, 4]
+    for pair, *answers in zip(pairs, found, together, afresh, strict=True):
+        planes = [
+            torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
+            for image in (pair.a, pair.b)
+        ]
+        with torch.inference_mode():
+            expected = direct(*planes, num_flow_updates=2)[-1][0].permute(1, 2, 0)
+        for answer in answers:
+            np.testing.assert_allclose(answer, expected, atol=1e-4)
+    assert estimator._network.model.corr_block.corr_pyramid == []
+
+
+def test_pairs_that_do_not_fit_are_taken_fewer_at_once(tmp_path, network, monkeypatch):
+    options = {"network": "raft_small", "iterations": 1, "batch": 4}
+    estimator = raft.load({"weights": save(network, tmp_path, "a.safetensors")}, options)
+    images = np.random.default_rng(0).integers(0, 255, (5, 128, 136, 3), dtype=np.uint8)
+    pairs = [raft._Pair(a, b) for a, b in pairwise(images)]
+    expected = [estimator.flow(pair.a, pair.b) for pair in pairs]
+    build, holds = type(network.corr_block).build_pyramid, [2]
+
+    def small(self, a, b):
+        if len(a) > holds[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.50 GiB.")
+        build(self, a, b)
+
+    monkeypatch.setattr(type(network.corr_block), "build_pyramid", small)
+    with noted() as notes:
+        found = estimator._network.batched(pairs, estimator._flow)
+    assert [n.partition(": ")[2] for n in notes] == [
+        "4 x flow 128x136x3 did not fit into the memory of cpu; the batch was reduced to 2"
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    holds[0] = 0
+    with pytest.raises(OutOfMemoryError, match=r"flow 128x136x3 needs at least 1\.61 GB"):
+        estimator.flow(images[0], images[1])
 
 
 def test_files_that_are_something_else_are_refused(tmp_path, network):

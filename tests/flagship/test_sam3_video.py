@@ -24,7 +24,7 @@ transformers = pytest.importorskip("transformers", reason="the flagship extra is
 from transformers.models.sam3_video import modeling_sam3_video  # noqa: E402
 
 from stpe.errors import UsageError  # noqa: E402
-from stpe.models.backends.transformers import sam3_video  # noqa: E402
+from stpe.models.backends.transformers import sam3_session, sam3_video  # noqa: E402
 from stpe.models.backends.transformers.sam3_memory import held_bytes  # noqa: E402
 from stpe.models.backends.transformers.sam3_session import Session  # noqa: E402
 from stpe.models.roles import VideoPrompt, VideoSegmenter  # noqa: E402
@@ -61,7 +61,7 @@ def enlarged(logits: Any) -> np.ndarray:
 def logits_of(session: Session, monkeypatch: pytest.MonkeyPatch) -> dict[int, dict[int, Any]]:
     """Where the logits of each frame's objects will be, as the session makes them."""
     seen: dict[int, dict[int, Any]] = {}
-    step, shown = session._step, session._shown
+    step, shown = session._step, sam3_session.shown
     at = []
 
     def stepping(index: int, walk: Any) -> Any:
@@ -74,7 +74,7 @@ def logits_of(session: Session, monkeypatch: pytest.MonkeyPatch) -> dict[int, di
         return shown(look, followed, ranked=ranked)
 
     monkeypatch.setattr(session, "_step", stepping)
-    monkeypatch.setattr(session, "_shown", showing)
+    monkeypatch.setattr(sam3_session, "shown", showing)
     return seen
 
 

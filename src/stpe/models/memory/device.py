@@ -136,6 +136,10 @@ class Cuda:
         self._torch.cuda.empty_cache()
 
 
+#: How torch's CPU allocator says it, and oneDNN where its own allocations fail.
+_RAN_OUT = ("can't allocate memory", "could not create a primitive", "could not create a memory")
+
+
 @cache
 def device(place: str) -> Device:
     """The device that torch calls `place`."""
@@ -150,7 +154,7 @@ def ran_out(error: BaseException) -> bool:
 
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _RAN_OUT)
 
 
 def asked_for(error: BaseException) -> int:

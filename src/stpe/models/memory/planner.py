@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from stpe.errors import ModelError
+from stpe.errors import OutOfMemoryError
 from stpe.models.memory.device import Device, Peak, device
 
 log = logging.getLogger(__name__)
@@ -113,13 +113,13 @@ class DeviceMemory:
         """Make room for weights while they are loaded, and count the tenant in afterwards.
 
         Raises:
-            ModelError: they do not fit, whoever is moved out.
+            OutOfMemoryError: they do not fit, whoever is moved out.
         """
         ticket = next(self._ticket)
         with self._changed:
             while need > self.room():
                 if not self._move_one_out(tenant):
-                    raise ModelError(
+                    raise OutOfMemoryError(
                         f"{tenant.name}: its weights need {told(need)} and {told(self.room())} of "
                         f"{told(self.total())} are free on {self.device.place}; use a smaller "
                         "profile, or another model for its role"
@@ -197,8 +197,8 @@ class DeviceMemory:
                     self._alone = False
                 self._changed.notify_all()
 
-    def make_room(self, tenant: Tenant) -> bool:
-        """Memory ran out for the tenant: move an idle one out. False if there is none."""
+    def make_room(self, tenant: Tenant) -> str | None:
+        """Memory ran out for the tenant: move an idle one out. Its name; None if there is none."""
         with self._changed:
             return self._move_one_out(tenant)
 
@@ -228,18 +228,18 @@ class DeviceMemory:
             tenant.move_in()
             self._out.discard(tenant)
 
-    def _move_one_out(self, besides: Tenant) -> bool:
+    def _move_one_out(self, besides: Tenant) -> str | None:
         busy = {tenant for tenant, _ in self._turns.values()} | {besides}
         idle = [t for t in self._in if t not in busy and t.movable]
         if not idle:
-            return False
+            return None
         oldest = min(idle, key=lambda t: self._in[t])
         oldest.move_out()
         del self._in[oldest]
         self._out.add(oldest)
         self.device.empty()
         log.info("%s: moved off %s for %s", oldest.name, self.device.place, besides.name)
-        return True
+        return oldest.name
 
 
 _planners: dict[str, DeviceMemory] = {}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from stpe.errors import ModelError
+from stpe.errors import OutOfMemoryError
 from stpe.models.memory.costs import Costs
 from stpe.models.memory.device import asked_for, ran_out
 from stpe.models.memory.planner import DeviceMemory, told
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from stpe.models.torch_runtime.network import Network
 
 Step = Callable[[Sequence[Any]], list[Any]]
+#: Makes the next try need less: what it will do in words, or None where it cannot.
+Smaller = Callable[[], str | None]
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class _Job:
     step: Step
     kind: str
     together: Hashable
+    most: int
+    smaller: Smaller | None
     result: Any = None
     error: BaseException | None = None
     done: bool = False
@@ -72,16 +76,31 @@ class Batches:
         self._waiting: list[_Job] = []
         self._lock = threading.Lock()
 
-    def run(self, items: Sequence[Any], step: Step, kind: str | None = None) -> list[Any]:
+    def run(
+        self,
+        items: Sequence[Any],
+        step: Step,
+        kind: str | None = None,
+        most: int | None = None,
+        smaller: Smaller | None = None,
+    ) -> list[Any]:
         """`step` over the items, results in order. Items are put together that have one shape.
 
+        Args:
+            items: arrays, or with `kind` anything.
+            step: must leave nothing half done where it raises: it is tried again.
+            kind: what an item is; by default the step's name and the item's shape.
+            most: items a batch, by default as many as the network's options say.
+            smaller: for an item that can itself be worked on in smaller parts.
+
         Raises:
-            ModelError: one item alone does not fit.
+            OutOfMemoryError: one item alone does not fit.
         """
         jobs = []
         for item in items:
             named = kind or f"{_name(step)} {'x'.join(map(str, item.shape))}"
-            jobs.append(_Job(item, step, named, (named, _same(step))))
+            same = (named, _same(step))
+            jobs.append(_Job(item, step, named, same, most or self._wanted, smaller))
             if getattr(item, "ndim", 0) == 3 and self._network.device.startswith("cuda"):
                 self._network.uploads.get(item)  # it travels while others are worked on
         with self._lock:
@@ -97,13 +116,13 @@ class Batches:
         return [job.result for job in jobs]
 
     def _lead(self, job: _Job) -> None:
-        size = self._size(job.kind)
+        size = self._size(job.kind, job.most)
         with self._lock:
             others = [o for o in self._waiting if o.together == job.together and o is not job]
             batch = [job, *others[: size - 1]]
             self._waiting = [w for w in self._waiting if w not in batch]
         try:
-            found = self._fitting([j.item for j in batch], job.step, job.kind)
+            found = self._fitting([j.item for j in batch], job)
             for one, result in zip(batch, found, strict=True):
                 one.result = result
         except BaseException as error:
@@ -112,9 +131,9 @@ class Batches:
         for one in batch:
             one.done = True
 
-    def _size(self, kind: str) -> int:
+    def _size(self, kind: str, wanted: int) -> int:
         """Items a batch may have: one until it is known what one takes."""
-        most = min(self._wanted, self._most.get(kind, self._wanted))
+        most = min(wanted, self._most.get(kind, wanted))
         size = 1
         if most > 1 and self._costs.peak(kind) is not None:
             room = self._memory.room(self._network)
@@ -123,23 +142,31 @@ class Batches:
         self.sizes[kind] = size
         return size
 
-    def _fitting(self, items: list[Any], step: Step, kind: str) -> list[Any]:
+    def _fitting(self, items: list[Any], job: _Job) -> list[Any]:
         """Results of items that may turn out to be too many for the memory."""
         results: list[Any] = []
+        kind = job.kind
         while len(results) < len(items):
             most = min(self._most.get(kind, len(items)), len(items))
             part = items[len(results) : len(results) + most]
-            found, missed = self._try(part, step, kind)
+            found, missed = self._try(part, job.step, kind)
             if missed is None:
                 results += found
                 continue
             self._network.uploads.clear()
             self._memory.device.empty()
-            if self._memory.make_room(self._network):
-                continue
             place = self._memory.device.place
+            what = kind if len(part) == 1 else f"{len(part)} x {kind}"
+            failed = f"{self._network.name}: {what} did not fit into the memory of {place}"
+            if (moved := self._memory.make_room(self._network)) is not None:
+                note(f"{failed} beside {moved}, which was moved out")
+                continue
             if len(part) == 1:
-                raise ModelError(
+                less = job.smaller() if job.smaller is not None else None
+                if less is not None:
+                    note(f"{failed}; {less}")
+                    continue
+                raise OutOfMemoryError(
                     f"{self._network.name}: {kind} needs at least {told(missed)} beside the "
                     f"weights, and {told(self._memory.device.free())} of "
                     f"{told(self._memory.total())} are free on {place}; use a smaller profile "
@@ -147,10 +174,7 @@ class Batches:
                 )
             self._most[kind] = len(part) // 2
             self.sizes[kind] = min(self.sizes.get(kind, len(part)), self._most[kind])
-            note(
-                f"{self._network.name}: {len(part)} x {kind} did not fit into the memory of "
-                f"{place}; the batch was reduced to {self._most[kind]}"
-            )
+            note(f"{failed}; the batch was reduced to {self._most[kind]}")
         return results
 
     def _try(self, items: list[Any], step: Step, kind: str) -> tuple[list[Any], int | None]:

@@ -12,15 +12,13 @@ import json
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stpe.errors import MissingExtraError, ModelError
 from stpe.models.memory.costs import Costs, weights_bytes
-from stpe.models.memory.device import asked_for, ran_out
-from stpe.models.memory.planner import ModelMemory, memory_of, told
+from stpe.models.memory.planner import ModelMemory, memory_of
 from stpe.models.torch_runtime.batches import Batches
 from stpe.models.torch_runtime.graphs import Graphs
 from stpe.models.torch_runtime.torch_module import import_torch
@@ -47,8 +45,8 @@ class Network:
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
-        ModelError: the folder is incomplete, damaged, or of another model; or the weights do not
-            fit into the device's memory.
+        ModelError: the folder is incomplete, damaged, or of another model.
+        OutOfMemoryError: the weights do not fit into the device's memory.
     """
 
     def __init__(
@@ -180,51 +178,38 @@ class Network:
             planes = (planes - mean) / std
         return planes.to(self.dtype)
 
-    @contextmanager
-    def inference(self, what: str) -> Iterator[None]:
-        """A turn on the device, without gradients. `what` names the work: its memory is measured
-        the first time and planned for afterwards. Another network's turn does not belong inside.
+    def batched(
+        self,
+        items: Sequence[Any],
+        step: Callable[[Sequence[Any]], list[Any]],
+        kind: str | None = None,
+        most: int | None = None,
+    ) -> list[Any]:
+        """`step` over the items in batches of one shape, results in order; see `Batches.run`.
+
+        Items that several threads bring at once share batches. A batch that does not fit into the
+        device's memory is halved, which is noted (`stpe.models.notes`) and kept.
 
         Raises:
-            ModelError: memory ran out; the message names the model, `what`, and the bytes.
+            OutOfMemoryError: one item does not fit; the message names the model, the item, and the
+                bytes that it needs and that are free.
         """
-        need = self._costs.peak(what) or 0
-        measure = not self._costs.measured(what)
-        peak = None
-        try:
-            with (
-                self.lock,
-                self._memory.turn(self, need, measure) as peak,
-                import_torch().inference_mode(),
-            ):
-                yield
-        except Exception as error:
-            if not ran_out(error):
-                raise
-            self.uploads.clear()
-            missed = max(need, (0 if peak is None else peak.bytes) + asked_for(error))
-            raise ModelError(
-                f"{self.name}: {what} does not fit into the memory of {self.device}: it needs at "
-                f"least {told(missed)} beside the weights, and {told(self._memory.device.free())} "
-                f"of {told(self._memory.total())} are free; use a smaller profile or --resolution"
-            ) from error
-        if peak is not None:
-            self._costs.note(what, 1, peak.bytes)
+        return self._batches.run(items, step, kind, most)
 
-    def batched(
-        self, items: Sequence[Any], step: Callable[[Sequence[Any]], list[Any]]
-    ) -> list[Any]:
-        """`step` over the items in batches of one shape, results in order; see `Batches`.
+    def call(
+        self, what: str, work: Callable[[], Any], smaller: Callable[[], str | None] | None = None
+    ) -> Any:
+        """`work()` in a turn of its own on the device, without gradients.
 
-        Items (arrays) that several threads bring at once share batches. A batch that does not fit
-        into the device's memory is halved, which is noted (`stpe.models.notes`) and kept.
+        `what` names the work: its memory is measured the first time and planned for afterwards.
+        Where memory runs out, idle models are moved out for it, then `smaller` makes it need less
+        until it returns None, and each time it is tried again from its beginning, which is noted.
+        Another network's turn does not belong inside.
+
+        Raises:
+            OutOfMemoryError: as `batched`.
         """
-        return self._batches.run(items, step)
-
-    def call(self, what: str, work: Callable[[], Any]) -> Any:
-        """`work()` as a turn of its own, like `inference`; where memory runs out, idle models are
-        moved out for it and it is tried again."""
-        return self._batches.run([None], lambda _: [work()], what)[0]
+        return self._batches.run([None], lambda _: [work()], what, smaller=smaller)[0]
 
     @property
     def movable(self) -> bool:

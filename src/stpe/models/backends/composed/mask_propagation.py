@@ -37,6 +37,7 @@ from stpe.models.roles import (
     VideoObject,
     VideoPrompt,
 )
+from stpe.models.walking import Walk, check_frame, walks
 from stpe.video.frame import ImageHW3
 
 LONG_SIDE = 1024  # of the frames looked at: the segmenter's own
@@ -183,7 +184,7 @@ class Session:
         self, frame_index: int, prompt: VideoPrompt, object_id: int | None = None
     ) -> VideoFrame:
         """See `stpe.models.roles.VideoSession.prompt`."""
-        self._check_frame(frame_index)
+        check_frame(self._frames, frame_index)
         if object_id is not None and object_id not in self._objects:
             raise UsageError(f"there is no object {object_id}; give one of {self.object_ids}")
         if object_id is not None and prompt.texts:
@@ -212,20 +213,14 @@ class Session:
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Generator[VideoFrame, None, None]:
         """See `stpe.models.roles.VideoSession.propagate`."""
-        if self._first is None or not self._objects:
-            raise UsageError("nothing is followed yet; prompt an object first")
-        begin = self._first if start is None else start
-        self._check_frame(begin)
-        most = len(self._frames.pts) if max_frames is None else max_frames
-        ways = {"forward": (1,), "backward": (-1,), "both": (1, -1)}[direction]
-        return self._walk(begin, ways, most, cancelled)
+        first = self._first if self._objects else None
+        return self._walk(walks(self._frames, first, direction, start, max_frames), cancelled)
 
     def _walk(
-        self, begin: int, ways: Sequence[int], most: int, cancelled: Callable[[], bool]
+        self, ways: Sequence[Walk], cancelled: Callable[[], bool]
     ) -> Generator[VideoFrame, None, None]:
-        for number, step in enumerate(ways):
-            last = len(self._frames.pts) - 1 if step > 0 else 0
-            end = begin + step * min(abs(last - begin), most - 1)
+        for walk in ways:
+            begin, end, step = walk.begin, walk.end, walk.step
             # An object is known where it was prompted: the walk sets out from there, silently
             # until it reaches the first frame asked for.
             origin = self._origin(begin, step)
@@ -247,7 +242,7 @@ class Session:
                 others = [o for o in self._objects.values() if index not in o.prompts]
                 self._follow(before, look, others)
                 before = look
-                if (index - begin) * step >= 0 and not (number and index == begin):
+                if (index - begin) * step >= 0 and not (walk.answered and index == begin):
                     yield self._answer(index, look, list(self._objects.values()))
 
     def _origin(self, begin: int, step: int) -> int:
@@ -426,10 +421,6 @@ class Session:
             for o in objects
         )
         return VideoFrame(index, self._frames.pts[index], shown)
-
-    def _check_frame(self, index: int) -> None:
-        if not 0 <= index < len(self._frames.pts):
-            raise UsageError(f"there is no frame {index}; give 0 to {len(self._frames.pts) - 1}")
 
     def remove_object(self, object_id: int) -> None:
         """Forget one object."""

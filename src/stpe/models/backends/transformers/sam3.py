@@ -7,6 +7,8 @@ tracker's neck, run when the first box or point comes, feeds the rest.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
-from stpe.models.backends.transformers.sam3_concepts import Found, Scene, decode
+from stpe.models.backends.transformers.sam3_concepts import Scene, decode
 from stpe.models.backends.transformers.sam3_text import ConceptTexts
 from stpe.models.roles import F32, Detections, Masks
 from stpe.models.torch_runtime.network import Network, import_torch
@@ -36,6 +38,19 @@ class Encoded:
         self.levels: list[torch.Tensor] | None = None
 
 
+@dataclass(frozen=True)
+class _Instances:
+    """What one concept names: scores, boxes in pixels of the image, masks at its size."""
+
+    scores_K: F32
+    boxes_K4: F32
+    masks_KHW: NDArray[np.bool_]
+
+
+#: Points P x 2 (x, y in pixels of the image) and their labels; without labels a box's two corners.
+_Prompt = tuple[F32, NDArray[np.int32] | None]
+
+
 class Sam3:
     """Roles Segmenter, prompted by words, boxes and points, and GuessedSegmenter.
 
@@ -43,7 +58,7 @@ class Sam3:
         detector: Sam3Model, which finds every instance of a concept.
         tracker: Sam3TrackerModel, which makes one mask a box or click; it shares the detector's
             vision backbone.
-        prompts: prompts decoded at once.
+        prompts: prompts decoded at once, fewer where memory does not suffice for them.
     """
 
     accepts_text = True
@@ -58,49 +73,61 @@ class Sam3:
         self._texts = ConceptTexts(detector, lambda: detector.model)
 
     def encode(self, image: ImageHW3) -> Encoded:
-        """Encode an image once for any number of prompts."""
+        """Encode an image once for any number of prompts. Raises OutOfMemoryError, as all do."""
         height, width = image.shape[:2]
-        with self._detector.inference(f"one image of {width}x{height}"):
+
+        def look() -> Encoded:
             pixels = self._detector.pixels([image], (self._side, self._side), self._settings)
             vision = self._detector.model.vision_encoder(pixels)
             levels, place = list(vision.fpn_hidden_states[:-1]), vision.fpn_position_encoding[-2]
             return Encoded(vision.last_hidden_state, Scene(levels, place), height, width)
 
+        encoded: Encoded = self._detector.call(f"image of {width}x{height}", look)
+        return encoded
+
     def from_text(
         self, encoded: Encoded, concepts: Sequence[str], threshold: float = 0.25
     ) -> tuple[Detections, Masks]:
         """Every instance of every concept whose score exceeds `threshold`, best first."""
-        found: list[tuple[str, Found, torch.Tensor]] = []
-        for start in range(0, len(concepts), self._prompts):
-            batch = concepts[start : start + self._prompts]
-            with self._detector.inference(f"{len(batch)} concepts"):
-                features = self._texts.features(batch)
-                decoded = decode(self._detector.model, encoded.scene, *features, threshold)
-                for concept, each in zip(batch, decoded, strict=True):
-                    mask_KHW = _enlarged(each.logits_KHW.sigmoid(), encoded) > 0.5
-                    found.append((concept, each, mask_KHW))
-        size = np.array([encoded.width, encoded.height] * 2, np.float32)
-        boxes = [each.boxes_K4.cpu().numpy() * size for _, each, _ in found]
-        scores = [each.scores_K.cpu().numpy() for _, each, _ in found]
-        masks = [mask.cpu().numpy() for _, _, mask in found]
-        labels = [concept for concept, each, _ in found for _ in range(len(each.scores_K))]
+        found: list[_Instances] = self._detector.batched(
+            concepts,
+            partial(self._find, encoded, threshold),
+            f"concept in {encoded.width}x{encoded.height}",
+            self._prompts,
+        )
+        labels = [c for c, each in zip(concepts, found, strict=True) for _ in each.scores_K]
         if not labels:
             nothing = np.zeros((0, encoded.height, encoded.width), bool)
             empty = np.zeros(0, np.float32)
             return Detections(np.zeros((0, 4), np.float32), empty, ()), Masks(nothing, empty)
-        scores_N = np.concatenate(scores)
+        scores_N = np.concatenate([each.scores_K for each in found])
         best = np.argsort(-scores_N, kind="stable")
         detections = Detections(
-            np.clip(np.concatenate(boxes), 0, size)[best],
+            np.concatenate([each.boxes_K4 for each in found])[best],
             scores_N[best],
             tuple(labels[i] for i in best),
         )
-        return detections, Masks(np.concatenate(masks)[best], scores_N[best])
+        masks_NHW = np.concatenate([each.masks_KHW for each in found])
+        return detections, Masks(masks_NHW[best], scores_N[best])
+
+    def _find(
+        self, encoded: Encoded, threshold: float, concepts: Sequence[str]
+    ) -> list[_Instances]:
+        features = self._texts.features(concepts)
+        size = np.array([encoded.width, encoded.height] * 2, np.float32)
+        return [
+            _Instances(
+                each.scores_K.cpu().numpy(),
+                np.clip(each.boxes_K4.cpu().numpy() * size, 0, size),
+                (_enlarged(each.logits_KHW.sigmoid(), encoded) > 0.5).cpu().numpy(),
+            )
+            for each in decode(self._detector.model, encoded.scene, *features, threshold)
+        ]
 
     def from_boxes(self, encoded: Encoded, boxes_N4: F32) -> Masks:
         """One mask a box (xyxy pixels of the encoded image)."""
-        boxes = np.asarray(boxes_N4, np.float32).reshape(-1, 2, 2)
-        return self._masks(encoded, boxes, None, ambiguous=False)
+        prompts = [(box, None) for box in np.asarray(boxes_N4, np.float32).reshape(-1, 2, 2)]
+        return self._masks(encoded, prompts, "box")
 
     def from_points(self, encoded: Encoded, points_NP2: F32, labels_NP: NDArray[np.int32]) -> Masks:
         """One mask a prompt of P points (x, y pixels); label 1 foreground, 0 background.
@@ -109,7 +136,9 @@ class Sam3:
         the best predicted IoU is returned.
         """
         points, labels = np.asarray(points_NP2, np.float32), np.asarray(labels_NP, np.int32)
-        return self._masks(encoded, points, labels, ambiguous=points.shape[1] == 1)
+        count = points.shape[1]
+        kind = "point" if count == 1 else f"prompt of {count} points"
+        return self._masks(encoded, list(zip(points, labels, strict=True)), kind)
 
     def candidates(self, encoded: Encoded, box_4: F32, points_P2: F32) -> Masks:
         """The masks considered for one object, told by a box (xyxy) and points on it together."""
@@ -118,7 +147,8 @@ class Sam3:
         scale = self._side / np.array([encoded.width, encoded.height], np.float32)
         box = np.asarray(box_4, np.float32).reshape(2, 2) * scale
         points = np.asarray(points_P2, np.float32) * scale
-        with network.inference(f"one object of {encoded.width}x{encoded.height}"):
+
+        def consider() -> Masks:
             answer = network.model(
                 image_embeddings=self._levels(encoded),
                 input_boxes=torch.from_numpy(box.reshape(1, 1, 4)).to(network.device),
@@ -127,40 +157,45 @@ class Sam3:
                 multimask_output=True,
             )
             masks_NHW = (_enlarged(answer.pred_masks[0, 0].float(), encoded) > 0).cpu().numpy()
-            scores_N = answer.iou_scores[0, 0].float().clamp(0, 1).cpu().numpy()
-        return Masks(masks_NHW, scores_N)
+            return Masks(masks_NHW, answer.iou_scores[0, 0].float().clamp(0, 1).cpu().numpy())
 
-    def _masks(
-        self,
-        encoded: Encoded,
-        points_NP2: F32,
-        labels_NP: NDArray[np.int32] | None,
-        *,
-        ambiguous: bool,
-    ) -> Masks:
-        """Masks from points, or where `labels_NP` is None from boxes given by two corners."""
+        masks: Masks = network.call(f"object of {encoded.width}x{encoded.height}", consider)
+        return masks
+
+    def _masks(self, encoded: Encoded, prompts: Sequence[_Prompt], kind: str) -> Masks:
+        found = self._tracker.batched(
+            prompts,
+            partial(self._prompted, encoded, kind),
+            f"{kind} in {encoded.width}x{encoded.height}",
+            self._prompts,
+        )
+        masks_NHW = np.zeros((len(found), encoded.height, encoded.width), bool)
+        for mask_HW, (each_HW, _) in zip(masks_NHW, found, strict=True):
+            mask_HW[:] = each_HW
+        return Masks(masks_NHW, np.array([quality for _, quality in found], np.float32))
+
+    def _prompted(
+        self, encoded: Encoded, kind: str, prompts: Sequence[_Prompt]
+    ) -> list[tuple[NDArray[np.bool_], np.float32]]:
+        """(mask, predicted IoU) of prompts of one kind."""
         torch = import_torch()
-        points = points_NP2 * (self._side / np.array([encoded.width, encoded.height], np.float32))
-        masks = np.zeros((len(points), encoded.height, encoded.width), bool)
-        scores = np.zeros(len(points), np.float32)
         network = self._tracker
-        for start in range(0, len(points), self._prompts):
-            part = slice(start, start + self._prompts)
-            with network.inference(f"{self._prompts} masks of {encoded.width}x{encoded.height}"):
-                given = torch.from_numpy(points[part]).to(network.device)[None]
-                if labels_NP is None:
-                    prompt = {"input_boxes": given.flatten(2)}
-                else:
-                    labels = torch.from_numpy(labels_NP[part]).to(network.device)[None]
-                    prompt = {"input_points": given, "input_labels": labels}
-                answer = network.model(
-                    image_embeddings=self._levels(encoded), multimask_output=ambiguous, **prompt
-                )
-                quality, best = answer.iou_scores[0].float().max(-1)
-                logits = answer.pred_masks[0, torch.arange(len(best)), best].float()
-                masks[part] = (_enlarged(logits, encoded) > 0).cpu().numpy()
-                scores[part] = quality.clamp(0, 1).cpu().numpy()
-        return Masks(masks, scores)
+        scale = self._side / np.array([encoded.width, encoded.height], np.float32)
+        points_NP2 = np.stack([points for points, _ in prompts]) * scale
+        given = torch.from_numpy(points_NP2).to(network.device)[None]
+        labels = [each for _, each in prompts if each is not None]
+        if labels:
+            labels_NP = torch.from_numpy(np.stack(labels)).to(network.device)[None]
+            prompt = {"input_points": given, "input_labels": labels_NP}
+        else:
+            prompt = {"input_boxes": given.flatten(2)}
+        answer = network.model(
+            image_embeddings=self._levels(encoded), multimask_output=kind == "point", **prompt
+        )
+        quality, best = answer.iou_scores[0].float().max(-1)
+        logits = answer.pred_masks[0, torch.arange(len(best)), best].float()
+        masks_NHW = (_enlarged(logits, encoded) > 0).cpu().numpy()
+        return list(zip(masks_NHW, quality.clamp(0, 1).cpu().numpy(), strict=True))
 
     def _levels(self, encoded: Encoded) -> list[torch.Tensor]:
         """The tracker's features of the image, coarsest last."""

@@ -13,8 +13,9 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from stpe.models.walking import Walk
 
 if TYPE_CHECKING:
     import torch
@@ -29,16 +30,6 @@ _PER_OBJECT = (
     "output_dict_per_obj",
     "frames_tracked_per_obj",
 )
-
-
-@dataclass(frozen=True)
-class Walk:
-    """How a video is walked through: from `begin` by `step`; `returns` if the walk goes on from
-    `begin` the other way afterwards."""
-
-    begin: int
-    step: int
-    returns: bool = False
 
 
 class Memories:

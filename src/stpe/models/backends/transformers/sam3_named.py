@@ -7,37 +7,22 @@ that turns out to be another one, is dropped, and was never there.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stpe.models.backends.transformers.sam3_concepts import decode
+from stpe.models.backends.transformers.sam3_answers import Followed
+from stpe.models.backends.transformers.sam3_attempts import AtOnce
+from stpe.models.backends.transformers.sam3_detection import detect
 from stpe.models.backends.transformers.sam3_look import Look
-from stpe.models.backends.transformers.sam3_memory import Memories, Walk
+from stpe.models.backends.transformers.sam3_memory import Memories
+from stpe.models.backends.transformers.sam3_records import enrol, forget, restart, take_over
 from stpe.models.backends.transformers.sam3_text import ConceptTexts
-from stpe.models.backends.transformers.sam3_tidy import distinct, overlaps, tidied
+from stpe.models.backends.transformers.sam3_tidy import tidied
 from stpe.models.torch_runtime.network import Network, import_torch
+from stpe.models.walking import Walk
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True)
-class Followed:
-    """One object in one frame, as the model gives it.
-
-    Attributes:
-        logits_hw: at the model's low resolution.
-        score: how surely it is there, 0..1.
-        rank: decides between objects of one label that claim the same pixel.
-    """
-
-    id: int
-    label: str | None
-    logits_hw: torch.Tensor
-    score: float
-    rank: float
 
 
 class NamedObjects:
@@ -46,16 +31,16 @@ class NamedObjects:
     Args:
         network: of a Sam3VideoModel.
         texts: its text features.
-        prompts: words decoded at once.
+        at_once: bounds the words decoded together.
         frames: how many the video has.
     """
 
-    def __init__(self, network: Network, texts: ConceptTexts, prompts: int, frames: int) -> None:
+    def __init__(self, network: Network, texts: ConceptTexts, at_once: AtOnce, frames: int) -> None:
         from transformers import Sam3VideoInferenceSession
 
         self._network = network
         self._texts = texts
-        self._prompts = prompts
+        self._at_once = at_once
         self._session: Any = Sam3VideoInferenceSession(
             inference_device=network.device,
             inference_state_device=network.device,
@@ -69,6 +54,11 @@ class NamedObjects:
     def _model(self) -> Any:
         """The Sam3VideoModel, which the memory planner may have read anew."""
         return self._network.model
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """Everything that a step changes, for `Undo`."""
+        return self._session, self._session.cache, self.memories
 
     @property
     def ids(self) -> list[int]:
@@ -113,15 +103,9 @@ class NamedObjects:
     def begin(self, walk: Walk) -> None:
         """Before a walk that does not go on from the last one. Objects known from elsewhere stand
         no trial again."""
-        session = self._session
         self.memories.begin()
-        session.unmatched_frame_inds = defaultdict(list)
-        session.overlap_pair_to_frame_inds = defaultdict(list)
-        session.obj_id_to_last_occluded = {}
-        for object_id, first in session.obj_first_frame_idx.items():
-            if first != walk.begin:
-                past = walk.begin - walk.step * (int(self._network.config.hotstart_delay) + 1)
-                session.obj_first_frame_idx[object_id] = past
+        trial = int(self._network.config.hotstart_delay) + 1
+        restart(self._session, walk.begin, walk.begin - walk.step * trial)
 
     def step(
         self,
@@ -164,7 +148,8 @@ class NamedObjects:
         ranks = dict(zip(before, presence.float().sigmoid().tolist(), strict=True))
         scores = after["obj_id_to_score"]
         ranks.update({i: scores[i] for i in new})
-        self._take_over(after, new, index)
+        take_over(session, after, model)
+        self.memories.origins.update({object_id: {index} for object_id in new})
         dropped = set(plan["obj_ids_newly_removed"])
         hidden = dropped | after["extra_metadata"]["suppressed_obj_ids"][index]
         followed = [
@@ -190,32 +175,8 @@ class NamedObjects:
     def _detect(
         self, look: Look, numbers: Sequence[int], claimed: Mapping[str, torch.Tensor]
     ) -> tuple[dict[str, torch.Tensor], dict[int, int]]:
-        """What the detector finds of the prompts: scores and masks' logits, and whose they are."""
-        torch = import_torch()
-        model = self._model
-        size = look.scene.levels[0].shape[-2:]
-        logits = [torch.zeros(0, *size, device=model.device)]
-        scores = [torch.zeros(0, device=model.device)]
-        owners: list[int] = []
-        for start in range(0, len(numbers), self._prompts):
-            batch = list(numbers[start : start + self._prompts])
-            texts = [self._session.prompts[number] for number in batch]
-            features = self._texts.features(texts)
-            decoded = decode(
-                model.detector_model, look.scene, *features, model.score_threshold_detection
-            )
-            for number, text, each in zip(batch, texts, decoded, strict=True):
-                keep = torch.ones(len(each.scores_K), dtype=torch.bool, device=model.device)
-                if model.det_nms_thresh > 0:
-                    keep = distinct(each.scores_K, each.logits_KHW, model.det_nms_thresh)
-                if text in claimed:
-                    iou = overlaps(each.logits_KHW > 0, claimed[text] > 0)
-                    keep &= ~(iou >= model.trk_assoc_iou_thresh).any(1)
-                logits.append(each.logits_KHW[keep])
-                scores.append(each.scores_K[keep])
-                owners += [number] * int(keep.sum())
-        found = {"mask": torch.cat(logits), "scores": torch.cat(scores)}
-        return found, dict(enumerate(owners))
+        words = {number: str(self._session.prompts[number]) for number in numbers}
+        return detect(self._model, self._texts, look, words, self._at_once.words, claimed)
 
     def _propagated(self, index: int, reverse: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """The tracker's masks (logits) and presence (logits) of the objects there are."""
@@ -255,10 +216,7 @@ class NamedObjects:
         for object_id, number, score in zip(
             new, number_of.values(), found["scores"].tolist(), strict=True
         ):
-            session.obj_id_to_prompt_id[object_id] = number
-            session.obj_id_to_score[object_id] = score
-            session.obj_first_frame_idx[object_id] = index
-            session.trk_keep_alive[object_id] = self._model.init_trk_keep_alive
+            enrol(session, object_id, number, score, index, self._model.init_trk_keep_alive)
             self.memories.origins[object_id] = {index}
         self._model._tracker_add_new_objects(session, index, new, found["mask"])
         masks = self._shown(new, found["mask"])
@@ -272,41 +230,7 @@ class NamedObjects:
     def _followed(self, object_id: int, logits: Any, score: float, rank: float) -> Followed:
         return Followed(object_id, self.label(object_id), logits, score, rank)
 
-    def _take_over(self, after: dict[str, Any], new: Sequence[int], index: int) -> None:
-        """Make the plan's records the session's, without those of past frames."""
-        session, records = self._session, after["extra_metadata"]
-        session.obj_id_to_score = after["obj_id_to_score"]
-        session.obj_id_to_last_occluded = after["obj_id_to_last_occluded"]
-        session.obj_ids = list(after["obj_ids"])
-        session.obj_first_frame_idx = records["obj_first_frame_idx"]
-        session.trk_keep_alive = records["trk_keep_alive"]
-        session.unmatched_frame_inds = _last(
-            records["unmatched_frame_inds"], self._model.hotstart_unmatch_thresh
-        )
-        session.overlap_pair_to_frame_inds = _last(
-            records["overlap_pair_to_frame_inds"], self._model.hotstart_dup_thresh
-        )
-        for object_id in new:
-            self.memories.origins[object_id] = {index}
-
     def _forget(self, gone: set[int]) -> None:
-        session = self._session
+        forget(self._session, gone)
         for object_id in gone:
-            for held in (
-                session.obj_id_to_score,
-                session.obj_id_to_last_occluded,
-                session.obj_first_frame_idx,
-                session.trk_keep_alive,
-                session.unmatched_frame_inds,
-                session.obj_id_to_prompt_id,
-                self.memories.origins,
-            ):
-                held.pop(object_id, None)
-        pairs = session.overlap_pair_to_frame_inds
-        for pair in [p for p in pairs if gone & set(p)]:
-            del pairs[pair]
-
-
-def _last(frames: Mapping[Any, list[int]], most: int) -> defaultdict[Any, list[int]]:
-    """Only as many of the frames as can still be counted."""
-    return defaultdict(list, {key: held[-most:] for key, held in frames.items()})
+            self.memories.origins.pop(object_id, None)

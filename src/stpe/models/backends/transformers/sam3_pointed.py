@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
+from stpe.models.backends.transformers.sam3_answers import Followed
 from stpe.models.backends.transformers.sam3_look import Look
 from stpe.models.backends.transformers.sam3_memory import Memories
-from stpe.models.backends.transformers.sam3_named import Followed
 from stpe.models.roles import F32, VideoPrompt
 from stpe.models.torch_runtime.network import Network, import_torch
 
@@ -58,6 +58,11 @@ class PointedObjects:
     def _tracker(self) -> Any:
         """The tracker, which the memory planner may have read anew."""
         return self._network.model.tracker_model
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """Everything that a step changes, for `Undo`."""
+        return self, self._session, self._session.cache, self.memories
 
     @property
     def ids(self) -> list[int]:

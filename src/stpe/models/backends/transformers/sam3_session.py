@@ -12,12 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
+from stpe.models.backends.transformers.sam3_answers import (
+    Followed,
+    Shown,
+    Waiting,
+    answered,
+    shown,
+)
+from stpe.models.backends.transformers.sam3_attempts import Undo
 from stpe.models.backends.transformers.sam3_look import Look
-from stpe.models.backends.transformers.sam3_memory import Walk, fit, held_bytes
-from stpe.models.backends.transformers.sam3_named import Followed, NamedObjects
+from stpe.models.backends.transformers.sam3_memory import fit, held_bytes
+from stpe.models.backends.transformers.sam3_named import NamedObjects
 from stpe.models.backends.transformers.sam3_pointed import PointedObjects, Points
-from stpe.models.roles import Direction, VideoFrame, VideoFrames, VideoObject, VideoPrompt
+from stpe.models.roles import Direction, VideoFrame, VideoFrames, VideoPrompt
 from stpe.models.torch_runtime.network import import_torch
+from stpe.models.walking import Walk, check_frame, walks
 
 if TYPE_CHECKING:
     import torch
@@ -26,32 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 8  # masks brought to the frame's size together
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """An object in a frame that waits to be answered; its mask in bits.
-
-    Attributes:
-        rank: among named objects of one label, the higher has the pixels both claim; None for
-            objects that were pointed at.
-    """
-
-    id: int
-    label: str | None
-    bits: NDArray[np.uint8]
-    score: float
-    rank: float | None
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    index: int
-    height: int
-    width: int
-    objects: list[_Shown]
-
 
 @dataclass(frozen=True)
 class _Named:
@@ -59,7 +42,7 @@ class _Named:
 
     index: int
     words: frozenset[str]
-    objects: dict[int, _Shown]
+    objects: dict[int, Shown]
 
 
 class Session:
@@ -75,14 +58,14 @@ class Session:
         count = len(frames.pts)
         self._model = model
         self._frames = frames
-        self._named = NamedObjects(model.network, model.texts, model.prompts, count)
+        self._named = NamedObjects(model.network, model.texts, model.at_once, count)
         self._pointed = PointedObjects(model.network, count)
         self._hidden: set[int] = set()
         self._last_id = 0
         self._first: int | None = None
         self._prompted: _Named | None = None
         self._walked: tuple[int, int] | None = None
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._warned = False
 
     @property
@@ -103,30 +86,35 @@ class Session:
         self, frame_index: int, prompt: VideoPrompt, object_id: int | None = None
     ) -> VideoFrame:
         """See `stpe.models.roles.VideoSession.prompt`."""
-        self._check_frame(frame_index)
+        check_frame(self._frames, frame_index)
         if object_id is not None and object_id not in self.object_ids:
             raise UsageError(f"there is no object {object_id}; give one of {self.object_ids}")
         if object_id is not None and prompt.texts:
             raise UsageError("words make new objects; correct one with a box, points or a mask")
-        with self._model.network.inference(self._work()):
-            look = self._model.look(self, frame_index, self._frames.image(frame_index))
+        image = self._frames.image(frame_index)
+
+        def name_and_point() -> Waiting:
+            look = self._model.look(self, frame_index, image)
             said = self._pointed.read(look, prompt)
             if object_id is None and isinstance(said, Points) and not said.labels_P.any():
                 said = None  # only what the object is not
             if said is None and not prompt.texts:
                 raise UsageError("the prompt names nothing; give words, a box, points or a mask")
-            shown: list[_Shown] = []
+            objects: list[Shown] = []
             if prompt.texts:
-                shown += self._name(look, frame_index, prompt.texts)
+                objects += self._name(look, frame_index, prompt.texts)
             if said is not None:
                 followed = self._point(look, frame_index, object_id, said)
-                shown += self._shown(look, [followed], ranked=False)
+                objects += shown(look, [followed], ranked=False)
             self._named.memories.slim()
             self._pointed.memories.slim()
             self._fit(frame_index)
+            return Waiting(frame_index, look.height, look.width, objects)
+
+        waiting = self._turn(name_and_point)
         if self._first is None:
             self._first = frame_index
-        return self._answer(_Waiting(frame_index, look.height, look.width, shown))
+        return self._answer(waiting)
 
     def propagate(
         self,
@@ -136,60 +124,80 @@ class Session:
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Generator[VideoFrame, None, None]:
         """See `stpe.models.roles.VideoSession.propagate`."""
-        if self._first is None or not (self.object_ids or self._named.words):
-            raise UsageError("nothing is followed yet; prompt an object first")
-        begin = self._first if start is None else start
-        self._check_frame(begin)
-        most = len(self._frames.pts) if max_frames is None else max_frames
-        ways = {"forward": (1,), "backward": (-1,), "both": (1, -1)}[direction]
-        return self._walk(begin, ways, most, cancelled)
+        first = self._first if self.object_ids or self._named.words else None
+        ways = walks(self._frames, first, direction, start, max_frames)
+        return self._walk(ways, cancelled)
 
     def _walk(
-        self, begin: int, ways: Sequence[int], most: int, cancelled: Callable[[], bool]
+        self, ways: Sequence[Walk], cancelled: Callable[[], bool]
     ) -> Generator[VideoFrame, None, None]:
-        goes_on = self._walked is not None and begin - self._walked[0] in (0, self._walked[1])
-        if not (goes_on and self._walked is not None and self._walked[1] == ways[0]):
-            self._named.begin(Walk(begin, ways[0]))
+        begin, step = ways[0].begin, ways[0].step
+        before = self._walked
+        if before is None or before[1] != step or begin - before[0] not in (0, step):
+            self._named.begin(ways[0])
             self._pointed.memories.begin()
         try:
-            for number, step in enumerate(ways):
-                last = len(self._frames.pts) - 1 if step > 0 else 0
-                end = begin + step * min(abs(last - begin), most - 1)
-                walk = Walk(begin, step, returns=number + 1 < len(ways))
-                # On the way back the first frame has been answered.
-                for index in range(begin + step * bool(number), end + step, step):
+            for walk in ways:
+                for index in walk.indices:
                     if cancelled():
                         return
-                    self._waiting.append(self._step(index, walk))
+                    found = self._step(index, walk)
+                    self._waiting.append(found)
                     while self._waiting and (
-                        index == end or len(self._waiting) >= self._named.delay
+                        index == walk.end or len(self._waiting) >= self._named.delay
                     ):
                         yield self._answer(self._waiting.popleft())
         finally:
             self._waiting.clear()
             self._model.forget(self)
 
-    def _step(self, index: int, walk: Walk) -> _Waiting:
+    def _step(self, index: int, walk: Walk) -> Waiting:
         reverse = walk.step < 0
-        with self._model.network.inference(self._work()):
-            look = self._model.look(self, index, self._frames.image(index))
+        image = self._frames.image(index)
+
+        def step() -> Waiting:
+            look = self._model.look(self, index, image)
             pointed = self._pointed.step(look, index, reverse)
-            shown = self._shown(look, pointed, ranked=False)
+            objects = shown(look, pointed, ranked=False)
             if self._named.words:
                 known = self._known_from_prompt(index) if index == walk.begin else None
-                shown += self._find(look, index, reverse, pointed) if known is None else known
+                objects += self._find(look, index, reverse, pointed) if known is None else known
             self._named.memories.prune(index, walk)
             self._pointed.memories.prune(index, walk)
             self._fit(index)
+            return Waiting(index, look.height, look.width, objects)
+
+        waiting = self._turn(step)
         self._walked = index, walk.step
-        return _Waiting(index, look.height, look.width, shown)
+        return waiting
+
+    def _turn(self, work: Callable[[], Waiting]) -> Waiting:
+        """`work()` in a turn on the device: done, or where it raises, undone."""
+        model = self._model
+        tried = 0, 0
+
+        def attempt() -> Waiting:
+            nonlocal tried
+            undo = Undo(self, *self._named.parts, *self._pointed.parts)
+            model.at_once.bind(model.network.model.tracker_model)
+            try:
+                return work()
+            except BaseException:
+                tried = len(self._named.words), len(self._named.ids) + len(self._pointed.ids)
+                undo()
+                raise
+
+        waiting: Waiting = model.network.call(
+            self._work(), attempt, lambda: model.at_once.halved(*tried)
+        )
+        return waiting
 
     def _work(self) -> str:
         """A frame's work by its size, for the memory planner."""
         objects = len(self._named.ids) + len(self._pointed.ids)
         return f"a frame of up to {1 << objects.bit_length()} objects"
 
-    def _known_from_prompt(self, index: int) -> list[_Shown] | None:
+    def _known_from_prompt(self, index: int) -> list[Shown] | None:
         """What a prompt has found in the frame, if it has seen all there is to be found."""
         said = self._prompted
         if said is None or said.index != index or said.words != set(self._named.words):
@@ -199,25 +207,25 @@ class Session:
 
     def _find(
         self, look: Look, index: int, reverse: bool, pointed: Sequence[Followed]
-    ) -> list[_Shown]:
+    ) -> list[Shown]:
         claimed = self._claimed(pointed)
         followed, _ = self._named.step(look, index, reverse, self._last_id + 1, claimed)
-        return self._shown(look, self._counted(followed), ranked=True)
+        return shown(look, self._counted(followed), ranked=True)
 
-    def _name(self, look: Look, index: int, texts: Sequence[str]) -> list[_Shown]:
+    def _name(self, look: Look, index: int, texts: Sequence[str]) -> list[Shown]:
         pointed: list[Followed] = []
         if any(self._pointed.label(i) in texts for i in self._pointed.ids):
             pointed = self._pointed.step(look, index, False)
         claimed = self._claimed(pointed)
         followed = self._named.name(look, index, texts, self._last_id + 1, claimed)
-        shown = self._shown(look, self._counted(followed), ranked=True)
+        found = shown(look, self._counted(followed), ranked=True)
         before = self._prompted
-        words, objects = set(texts), {one.id: one for one in shown}
+        words, objects = set(texts), {one.id: one for one in found}
         if before is not None and before.index == index:
             words |= before.words
             objects = {**before.objects, **objects}
         self._prompted = _Named(index, frozenset(words), objects)
-        return shown
+        return found
 
     def _counted(self, followed: list[Followed]) -> list[Followed]:
         """The same; ids go on after theirs."""
@@ -254,47 +262,8 @@ class Session:
                 network.name, len(self.object_ids), budget / (1 << 20),
             )  # fmt: skip
 
-    # answers -----------------------------------------------------------------------------
-
-    def _shown(self, look: Look, followed: Sequence[Followed], *, ranked: bool) -> list[_Shown]:
-        """Masks at the frame's size: where a logit, interpolated, is positive."""
-        torch = import_torch()
-        size = (look.height, look.width)
-        bits: list[NDArray[np.uint8]] = []
-        for start in range(0, len(followed), _AT_ONCE):
-            part = followed[start : start + _AT_ONCE]
-            logits = torch.stack([one.logits_hw.float() for one in part])[:, None]
-            full = torch.nn.functional.interpolate(logits, size, mode="bilinear")[:, 0] > 0
-            bits += [np.packbits(mask) for mask in full.cpu().numpy()]
-        return [
-            _Shown(one.id, one.label, mask, one.score, one.rank if ranked else None)
-            for one, mask in zip(followed, bits, strict=True)
-        ]
-
-    def _answer(self, waiting: _Waiting) -> VideoFrame:
-        """What is still there of a frame; of one label, no pixel belongs to two objects."""
-        shape = waiting.height, waiting.width
-        there = set(self.object_ids)
-        objects = [one for one in waiting.objects if one.id in there]
-        masks = {
-            one.id: np.unpackbits(one.bits, count=shape[0] * shape[1]).reshape(shape).astype(bool)
-            for one in objects
-        }
-        for label in {one.label for one in objects if one.rank is not None}:
-            same = [one for one in objects if one.rank is not None and one.label == label]
-            taken = np.zeros(shape, bool)
-            for one in sorted(same, key=lambda o: -(o.rank or 0.0)):
-                masks[one.id] &= ~taken
-                taken |= masks[one.id]
-        shown = [
-            VideoObject(one.id, masks[one.id], min(1.0, max(0.0, one.score)), one.label)
-            for one in sorted(objects, key=lambda o: o.id)
-        ]
-        return VideoFrame(waiting.index, self._frames.pts[waiting.index], tuple(shown))
-
-    def _check_frame(self, index: int) -> None:
-        if not 0 <= index < len(self._frames.pts):
-            raise UsageError(f"there is no frame {index}; give 0 to {len(self._frames.pts) - 1}")
+    def _answer(self, waiting: Waiting) -> VideoFrame:
+        return answered(waiting, self._frames.pts[waiting.index], self.object_ids)
 
     def remove_object(self, object_id: int) -> None:
         """Forget one object."""
@@ -308,10 +277,9 @@ class Session:
     def reset(self) -> None:
         """Forget every object and word; ids go on."""
         count = len(self._frames.pts)
-        self._named = NamedObjects(
-            self._model.network, self._model.texts, self._model.prompts, count
-        )
-        self._pointed = PointedObjects(self._model.network, count)
+        model = self._model
+        self._named = NamedObjects(model.network, model.texts, model.at_once, count)
+        self._pointed = PointedObjects(model.network, count)
         self._hidden.clear()
         self._first = self._prompted = self._walked = None
         self._waiting.clear()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stpe.errors import UsageError
+from stpe.models.backends.transformers.sam3_attempts import AtOnce
 from stpe.models.backends.transformers.sam3_look import Look
 from stpe.models.backends.transformers.sam3_session import Session
 from stpe.models.backends.transformers.sam3_text import ConceptTexts
@@ -30,14 +31,14 @@ class Sam3Video:
 
     Args:
         network: a Sam3VideoModel.
-        prompts: words decoded at once.
+        prompts: words decoded at once, fewer where memory does not suffice for them.
         budget: bytes of one session's memories on the device.
     """
 
     def __init__(self, network: Network, prompts: int, budget: int) -> None:
         self.network = network
         self.texts = ConceptTexts(network, lambda: network.model.detector_model)
-        self.prompts = prompts
+        self.at_once = AtOnce(prompts)
         self.budget = budget
         self._settings = network.processor()
         backbone = network.config.detector_config.vision_config.backbone_config
