@@ -130,12 +130,12 @@ def process(
         _print_json(result)
     console.summary(_err, result)
     if chosen["state"] is not None:
-        from stpe.state.show import certificates
+        from stpe.certificates import certificates
 
         for line in certificates(out, result):
             print(line, file=sys.stderr)
     if chosen["camera"]:
-        from stpe.state.show import camera_warnings
+        from stpe.certificates import camera_warnings
 
         for line in camera_warnings(out, result):
             print(line, file=sys.stderr)
@@ -176,7 +176,7 @@ def plan(source: str, as_json: bool, **chosen: Any) -> None:
 @common
 def align(video: str, log: str, profile: str, as_json: bool) -> int:
     """Match a state log to a video; exit code 1 if that cannot be certified."""
-    from stpe.state.show import measure, told
+    from stpe.certificates import measure, told
 
     watcher = console.watcher(_err)
     try:
@@ -520,10 +520,10 @@ def serve(
 def consume(stream_url: str, server: str) -> None:
     """Read an RTSP or UDP stream and print the best class of each 16 frames."""
     from stpe.client import Client
+    from stpe.consume import Consumer
     from stpe.serve.clip import Prediction
-    from stpe.serve.consume import Consumer
 
-    logging.getLogger("stpe.serve.consume").setLevel(logging.INFO)
+    logging.getLogger("stpe.consume").setLevel(logging.INFO)
 
     def report(best: Prediction, seconds: float) -> None:
         print(f"{best.label} {best.confidence:.2f} ({1000 * seconds:.0f} ms)", flush=True)

@@ -21,8 +21,8 @@ import pytest
 from live_server import COMMAND
 
 from stpe.client import Client
+from stpe.consume import Consumer
 from stpe.errors import UsageError
-from stpe.serve.consume import Consumer
 
 pytestmark = pytest.mark.weights
 HERE = Path(__file__).resolve().parent

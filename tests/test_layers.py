@@ -1,0 +1,42 @@
+"""Imports go one way: a room knows only those below it."""
+
+import ast
+from pathlib import Path
+
+import stpe
+
+ROOT = Path(stpe.__file__).parent
+#: From the ground up. `dataset` knows nothing of models, `stages` nothing of what runs them.
+ROOMS = (
+    "errors", "allocator", "options", "signals", "calibration", "rle", "video", "geometry",
+    "tracking", "state", "narrate", "dataset", "models", "stages", "simulate", "pipeline",
+    "engine", "evaluate", "search", "train", "demo", "serve", "client", "consume",
+    "certificates", "console", "cli",
+)  # fmt: skip
+
+
+def imported(tree):
+    """(line, module) of each import of our own, wherever in the file it stands."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "stpe":
+            yield from ((node.lineno, f"stpe.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, "." * node.level + (node.module or "")
+
+
+def test_no_room_imports_one_above_it():
+    wrong = []
+    for path in sorted(ROOT.rglob("*.py")):
+        room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        if room == "__init__":  # the public face
+            continue
+        for line, module in imported(ast.parse(path.read_text())):
+            top, _, rest = module.partition(".")
+            if top == "stpe" and rest != "__version__":
+                other = rest.split(".")[0]
+                if ROOMS.index(other) > ROOMS.index(room):
+                    wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
+            assert top, f"{path.relative_to(ROOT)}:{line} is a relative import"
+    assert not wrong, "\n".join(wrong)
