@@ -33,7 +33,7 @@ def fit(confidence_N: F64, correct_N: F64) -> Curve:
 
     >>> sure = np.repeat([0.2, 0.9], 100)
     >>> right = np.tile([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 20)
-    >>> round(fit(sure, right).apply(np.array([0.5]))[0], 1)
+    >>> round(float(fit(sure, right).apply(np.array([0.5]))[0]), 1)
     0.1
     """
     known = np.isfinite(confidence_N) & np.isfinite(correct_N)
