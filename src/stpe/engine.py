@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,7 @@ from stpe.pipeline.report import VideoReport
 from stpe.pipeline.run import process_source
 from stpe.pipeline.sampling import Sampling
 from stpe.pipeline.single import frame_signals
+from stpe.pipeline.spread import Ended, process_whole
 from stpe.stages.stage import Request
 from stpe.state.camera_file import read_camera
 from stpe.state.reading import StateFile
@@ -268,35 +270,69 @@ class Engine:
         sources = [source] if isinstance(source, (str, Path)) else list(source)
         if not sources:
             raise UsageError("no source was given")
-        reports = []
+        uris = [str(each) for each in sources]
+        reports: dict[int, VideoReport] = {}
         with DatasetWriter(out) as writer:
-            for uri in map(str, sources):
-                begun = time.perf_counter()
-                try:
-                    report = process_source(
-                        plan, uri, writer, self.role, watcher, self._workers, limits, self._crew
-                    )
-                except KeyboardInterrupt:
-                    raise InterruptedRunError(
-                        "interrupted; the same call continues where it stopped"
-                    ) from None
-                except (DatasetError, ModelError):
-                    raise
-                except Exception as error:
-                    if alone:
-                        raise
-                    log.debug("%s failed", uri, exc_info=True)
-                    seconds = time.perf_counter() - begun
-                    report = VideoReport(uri, None, "failed", _line(error), seconds)
-                watcher.done(report)
-                reports.append(report)
+            ends = self._ends(plan, uris, writer, watcher, limits)
+            try:
+                with closing(ends):
+                    for number, begun, ended in ends:
+                        if isinstance(ended, VideoReport):
+                            report = ended
+                        elif alone or isinstance(ended, (DatasetError, ModelError)):
+                            raise ended
+                        else:
+                            log.debug("%s failed", uris[number], exc_info=ended)
+                            took = time.perf_counter() - begun
+                            report = VideoReport(uris[number], None, "failed", _line(ended), took)
+                        watcher.done(report)
+                        reports[number] = report
+            except KeyboardInterrupt:
+                raise InterruptedRunError(
+                    "interrupted; the same call continues where it stopped"
+                ) from None
         return Result(
             Path(out),
             self.selection.profile,
             self.selection.reason,
-            tuple(reports),
+            tuple(reports[number] for number in range(len(uris))),
             plan.absent,
         )
+
+    def _ends(
+        self,
+        plan: Plan,
+        uris: Sequence[str],
+        writer: DatasetWriter,
+        watcher: Progress,
+        limits: Limits | None,
+    ) -> Generator[Ended, None, None]:
+        """How each source ends. With several devices, sources that can keep all of them busy run
+        whole on one each; of the rest each is shared by all."""
+        whole = 0
+        if self._crew is not None and len(uris) > 1:
+            devices = self._crew.start()
+            whole = len(uris) // devices * devices if devices > 1 else 0
+        if self._crew is not None and whole:
+            crew, role = self._crew, self.role
+            yield from process_whole(plan, uris[:whole], writer, role, watcher, crew, limits)
+        for number in range(whole, len(uris)):
+            begun = time.perf_counter()
+            try:
+                report = process_source(
+                    plan,
+                    uris[number],
+                    writer,
+                    self.role,
+                    watcher,
+                    self._workers,
+                    limits,
+                    self._crew,
+                )
+            except Exception as error:
+                yield number, begun, error
+            else:
+                yield number, begun, report
 
     process_video = process
 

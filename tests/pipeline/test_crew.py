@@ -12,6 +12,7 @@ import toys
 from test_executor import every_table
 
 from stpe import cli
+from stpe.dataset.reader import open_dataset
 from stpe.engine import Engine
 from stpe.errors import StageError, UsageError
 from stpe.models import loader
@@ -103,6 +104,44 @@ def test_a_process_that_dies_is_named_and_the_next_run_continues(
     check(tmp_path / "ds", alone[1])
 
 
+def test_several_sources_run_at_once_each_whole_or_named(tmp_path, monkeypatch):
+    sources = [toys.write_clip(tmp_path / f"{i}.mp4", 4, seed=i, trap=i == 2) for i in range(5)]
+    with Engine("embedded") as engine:
+        engine.process(sources, tmp_path / "alone")
+    monkeypatch.setenv("TOY_PAUSE_S", "0.005")
+    busy, ends = [], []
+
+    class Killing(Heard):
+        """Kills the process that has the second source."""
+
+        def advance(self, stage, video_s, reused):
+            busy.append(len(engine._crew._asked))
+            if busy.count(2) == 1 and busy[-1] == 2:
+                os.kill(engine._crew._members[1][0].pid, signal.SIGKILL)
+
+        def done(self, report):
+            ends.append(report.uri)
+
+    with Engine("embedded", workers=1, devices=("cpu", "cpu")) as engine:
+        reports = engine.process(sources, tmp_path / "ds", progress=Killing()).videos
+        assert max(busy) == 2
+        assert [Path(report.uri) for report in reports] == sources
+        assert sorted(ends) == sorted(map(str, sources))
+        assert [r.status for r in reports] == ["done", "failed", "failed", "done", "done"]
+        assert "signal 9 (out of memory?)" in reports[1].error
+        assert "stage fragile, frames 30 to 30" in reports[2].error
+        assert all(s.made and not s.reused for s in reports[3].stages)
+        monkeypatch.setenv("TOY_PAUSE_S", "0")
+        again = [r.status for r in engine.process(sources, tmp_path / "ds").videos]
+    assert again == ["unchanged", "done", "failed", "unchanged", "unchanged"]
+    alone, spread = (open_dataset(tmp_path / name) for name in ("alone", "ds"))
+    assert spread.tables == alone.tables
+    for video in alone.arrow("videos")["video_id"].to_pylist():
+        for name in set(alone.tables) - {"artifacts"}:
+            rows = spread.arrow(name, video_id=video)
+            assert rows.equals(alone.arrow(name, video_id=video)), name
+
+
 INTERRUPTED = """
 import sys
 import toys
@@ -146,9 +185,11 @@ def test_ray_makes_what_one_process_makes(clip, alone, tmp_path):
     with Engine("embedded", workers=1, executor="ray", devices=("cpu", "cpu")) as engine:
         shared = engine.process(clip, tmp_path / "ds").videos[0]
         bad = toys.write_clip(tmp_path / "bad.mp4", 4, trap=True)
-        with pytest.raises(StageError, match="stage fragile, frames 30 to 30"):
-            engine.process(bad, tmp_path / "ds")
+        good = toys.write_clip(tmp_path / "good.mp4", 4)
+        failed, done = engine.process([bad, good], tmp_path / "two").videos
     ray.shutdown()
+    assert (failed.status, done.status) == ("failed", "done")
+    assert "stage fragile, frames 30 to 30" in failed.error
     check(tmp_path / "ds", alone[1])
     assert counts(shared) == counts(alone[0])
 

@@ -1,8 +1,9 @@
-"""A crew: worker processes, one a device, that share the chunks of a video.
+"""A crew: worker processes, one a device, that share the chunks of a video, or several videos.
 
-Each member opens the source itself, runs the stages it is told on every n-th chunk, keeps its
-models loaded from share to share, and leaves artifacts, which are known by content, in the
-dataset's folder. The leader runs what needs an order, and alone seals the dataset.
+Each member opens the source itself, runs the stages it is told on every n-th chunk or on all of
+them, keeps its models loaded from share to share, and leaves artifacts, which are known by content,
+in the dataset's folder. The leader runs what needs an order, unless a member was given the whole
+source, and alone seals the dataset.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
-from stpe.errors import StageError, UsageError
+from stpe.errors import StageError, StpeError, UsageError
 from stpe.models.backends.openvino.session import core_count
 from stpe.models.loader import Selection
 from stpe.pipeline.jobs import Spent
@@ -41,7 +42,7 @@ class Share:
         media: the original, a local file.
         limits: of the source.
         artifacts: the store's folder.
-        stages: names of those to run.
+        stages: names of those to run; None for all there are, those of the whole video too.
         part, parts: on chunks whose number leaves `part` when divided by `parts`.
     """
 
@@ -49,9 +50,9 @@ class Share:
     media: Path
     limits: Limits
     artifacts: Path
-    stages: tuple[str, ...]
-    part: int
-    parts: int
+    stages: tuple[str, ...] | None
+    part: int = 0
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,27 +64,67 @@ class Made:
 
 
 class Crew(Protocol):
-    """Whoever shares chunks."""
+    """Whoever shares the work."""
 
-    def run(
-        self,
-        plan: Plan,
-        source: Source,
-        artifacts: Path,
-        stages: tuple[str, ...],
-        progress: Progress,
-    ) -> list[Made]:
-        """Run stages on every chunk of a source.
+    def start(self) -> int:
+        """Have the members there; how many there are."""
+        ...
 
-        Raises:
-            StpeError: what a member raised.
-            StageError: a member died.
-        """
+    def give(self, member: int, share: Share) -> None:
+        """Ask a member that has nothing to do. Raises StageError where it cannot be reached."""
+        ...
+
+    def take(self, progress: Callable[[int], Progress]) -> tuple[int, Made | StpeError]:
+        """Wait for one of the members that were asked: which, and what it made or raised; one that
+        died is told of as StageError. `progress` of a member hears what it does meanwhile."""
         ...
 
     def close(self) -> None:
-        """End the members, whatever they do; the next `run` starts new ones."""
+        """End the members, whatever they do; the next `start` starts new ones."""
         ...
+
+
+def share_chunks(
+    crew: Crew,
+    plan: Plan,
+    source: Source,
+    artifacts: Path,
+    stages: tuple[str, ...],
+    progress: Progress,
+) -> list[Made]:
+    """Run stages on every chunk of a source, each member its part.
+
+    Raises:
+        StpeError: what a member raised.
+        StageError: a member died.
+    """
+    made: list[Made] = []
+    parts = crew.start()
+    try:
+        for part in range(parts):
+            crew.give(part, share_of(plan, source, artifacts, stages, part, parts))
+        while len(made) < parts:
+            _, answer = crew.take(lambda _: progress)
+            if isinstance(answer, StpeError):
+                raise answer
+            made.append(answer)
+    finally:
+        if len(made) < parts:
+            crew.close()
+    return made
+
+
+def share_of(
+    plan: Plan,
+    source: Source,
+    artifacts: Path,
+    stages: tuple[str, ...] | None = None,
+    part: int = 0,
+    parts: int = 1,
+) -> Share:
+    """A share of an open source; by default the whole."""
+    media, root = source.media.resolve(), artifacts.resolve()
+    return Share(plan, media, source.limits, root, stages, part, parts)
 
 
 def crew_for(
@@ -119,14 +160,6 @@ def _gpus(selection: Selection) -> tuple[str, ...]:
     return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
 
 
-def shares(
-    plan: Plan, source: Source, artifacts: Path, stages: tuple[str, ...], parts: int
-) -> list[Share]:
-    """One share a member."""
-    media, root = source.media.resolve(), artifacts.resolve()
-    return [Share(plan, media, source.limits, root, stages, i, parts) for i in range(parts)]
-
-
 class LocalCrew:
     """Processes of this machine, started when first needed.
 
@@ -141,57 +174,55 @@ class LocalCrew:
     def __init__(self, devices: Sequence[str], threads: int | None = None) -> None:
         self._seen = [visible(device) for device in devices]
         self._threads = threads or max(1, core_count() // len(devices))
-        self._members: list[tuple[subprocess.Popen[bytes], Connection]] = []
+        self._members: list[tuple[subprocess.Popen[bytes], Connection] | None] = []
+        self._asked: set[int] = set()
 
-    def run(
-        self,
-        plan: Plan,
-        source: Source,
-        artifacts: Path,
-        stages: tuple[str, ...],
-        progress: Progress,
-    ) -> list[Made]:
+    def start(self) -> int:
         """See `Crew`."""
-        if not self._members:
-            self._members = [self._start(seen) for seen in self._seen]
-        finished = False
+        self._members = self._members or [None] * len(self._seen)
+        for number, member in enumerate(self._members):
+            if member is None:
+                self._members[number] = self._start(self._seen[number])
+        return len(self._members)
+
+    def give(self, member: int, share: Share) -> None:
+        """See `Crew`."""
+        there = self._members[member]
+        if there is None or there[0].poll() is not None:
+            there = self._members[member] = self._start(self._seen[member])
         try:
-            asked = shares(plan, source, artifacts, stages, len(self._members))
-            for (_, connection), share in zip(self._members, asked, strict=True):
-                connection.send(share)
-            made = self._collect(progress)
-            finished = True
-            return made
+            there[1].send(share)
         except OSError as error:
             raise StageError(f"a worker process cannot be reached: {error}") from error
-        finally:
-            if not finished:
-                self.close()
+        self._asked.add(member)
 
-    def _collect(self, progress: Progress) -> list[Made]:
-        made: list[Made] = []
-        busy = {connection: process for process, connection in self._members}
-        while busy:
-            for ready in wait(list(busy)):
+    def take(self, progress: Callable[[int], Progress]) -> tuple[int, Made | StpeError]:
+        """See `Crew`."""
+        asked = {there[1]: n for n in self._asked if (there := self._members[n]) is not None}
+        while True:
+            for ready in wait(list(asked)):
                 assert isinstance(ready, Connection)
+                member = asked[ready]
                 try:
                     told = ready.recv()
-                except (EOFError, ConnectionError) as error:
-                    code = busy[ready].wait()
-                    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-                    killed = " (out of memory?)" if code == -signal.SIGKILL else ""
-                    raise StageError(
-                        f"a worker process died of {how}{killed}; the same call continues"
-                    ) from error
-                if isinstance(told, BaseException):
-                    raise told
-                if isinstance(told, Made):
-                    made.append(told)
-                    del busy[ready]
-                else:
+                except (EOFError, ConnectionError):
+                    told = self._death(member)
+                if not isinstance(told, (Made, StpeError)):
                     stage, video_s = told
-                    progress.advance(stage, video_s, reused=False)
-        return made
+                    progress(member).advance(stage, video_s, reused=False)
+                    continue
+                self._asked.discard(member)
+                return member, told
+
+    def _death(self, member: int) -> StageError:
+        there, self._members[member] = self._members[member], None
+        assert there is not None
+        process, connection = there
+        connection.close()
+        code = process.wait()
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        killed = " (out of memory?)" if code == -signal.SIGKILL else ""
+        return StageError(f"a worker process died of {how}{killed}; the same call continues")
 
     def _start(self, seen: str) -> tuple[subprocess.Popen[bytes], Connection]:
         ours, theirs = socket.socketpair()
@@ -214,7 +245,8 @@ class LocalCrew:
 
     def close(self) -> None:
         """See `Crew`."""
-        members, self._members = self._members, []
+        members, self._members = list(filter(None, self._members)), []
+        self._asked.clear()
         for process, connection in members:
             process.terminate()
             connection.close()

@@ -18,7 +18,7 @@ from stpe.errors import SourceError
 from stpe.models.backends.openvino.session import core_count
 from stpe.pipeline.artifacts import ArtifactStore
 from stpe.pipeline.chunks import Chunk, Cutter, Timeline
-from stpe.pipeline.crew import Crew, Made, Share
+from stpe.pipeline.crew import Crew, Made, Share, share_chunks
 from stpe.pipeline.jobs import Jobs, Models, Spent
 from stpe.pipeline.keys import Keyring
 from stpe.pipeline.plan import Node, Plan
@@ -61,8 +61,13 @@ def execute(
     progress: Progress | None = None,
     workers: int | None = None,
     crew: Crew | None = None,
+    made: Made | None = None,
 ) -> Execution:
     """Run what is not in the store yet.
+
+    Args:
+        crew: shares the chunks.
+        made: what somebody made for this very run before; it does not count as reused.
 
     Raises:
         StageError: a stage failed on a window; the message names both.
@@ -72,15 +77,15 @@ def execute(
     one_thread_each()
     with Pool(workers or core_count()) as pool:
         run = _Run(plan, source, store, models, progress or Progress(), pool)
+        if made is not None:
+            run.take_over(made)
         if crew is not None:
             for turn in rounds(plan.nodes):
                 run.share(turn.parallel, crew)
                 run.chunks([*turn.parallel, *turn.ordered])
                 run.video(turn.video)
         else:
-            for phase in range(1 + max((node.phase for node in plan.nodes), default=0)):
-                run.chunks([n for n in plan.nodes if n.phase == phase and n.stage.scope == "chunk"])
-                run.video([n for n in plan.nodes if n.phase == phase and n.stage.scope == "video"])
+            run.alone()
     assert run.timeline is not None
     return Execution(run.timeline, run.ring.keys, run.jobs.spent, run.reader)
 
@@ -88,7 +93,8 @@ def execute(
 def execute_share(
     share: Share, source: Source, models: Models, progress: Progress, workers: int
 ) -> Made:
-    """A crew member's part: some stages on every `parts`-th chunk, as artifacts in the store.
+    """A crew member's part: some stages on every `parts`-th chunk, or everything there is to do, as
+    artifacts in the store.
 
     Raises:
         StpeError: as `execute`.
@@ -98,6 +104,9 @@ def execute_share(
     with Pool(workers) as pool:
         run = _Run(share.plan, source, store, models, progress, pool)
         run.part = share.part, share.parts
+        if share.stages is None:
+            run.alone()
+            return Made(frozenset(run.jobs.written), run.jobs.spent)
         if run.timeline is not None:
             run.name_all()
         run.chunks([node for node in share.plan.nodes if node.name in share.stages])
@@ -133,6 +142,13 @@ class _Run:
         self.reader = Reader(plan, store, self.ring.keys, facts, self.timeline)
         self.jobs = Jobs(plan, info, self.ring, store, self.reader, models, progress, pool)
 
+    def alone(self) -> None:
+        """Every stage, here."""
+        for phase in range(1 + max((node.phase for node in self.plan.nodes), default=0)):
+            nodes = [node for node in self.plan.nodes if node.phase == phase]
+            self.chunks([node for node in nodes if node.stage.scope == "chunk"])
+            self.video([node for node in nodes if node.stage.scope == "video"])
+
     def share(self, nodes: Sequence[Node], crew: Crew) -> None:
         """Have the crew run stages whose chunks can be made in any order."""
         spans = () if self.timeline is None else self.timeline.spans
@@ -140,14 +156,20 @@ class _Run:
         if there or not nodes:
             return
         names = tuple(node.name for node in nodes)
-        for made in crew.run(self.plan, self.source, self.store.root, names, self.progress):
-            self.elsewhere |= made.keys
-            for name, spent in made.spent.items():
-                self.jobs.spent[name].add(spent)
+        for made in share_chunks(
+            crew, self.plan, self.source, self.store.root, names, self.progress
+        ):
+            self.take_over(made)
         if self.timeline is None:
             self.timeline = self._known_timeline()
             if self.timeline is not None:
                 self._measured(self.timeline)
+
+    def take_over(self, made: Made) -> None:
+        """What others made in this run is of this run."""
+        self.elsewhere |= made.keys
+        for name, spent in made.spent.items():
+            self.jobs.spent[name].add(spent)
 
     def name_all(self) -> None:
         """Work out every key, for stages that read what others made before."""

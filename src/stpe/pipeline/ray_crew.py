@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stpe.errors import MissingExtraError, StageError, StpeError
 from stpe.models.backends.openvino.session import core_count
-from stpe.pipeline.crew import Made, shares
-from stpe.pipeline.plan import Plan
+from stpe.pipeline.crew import Made, Share
 from stpe.pipeline.progress import Progress
-from stpe.video.source import Source
 
 
 class RayCrew:
@@ -42,37 +39,34 @@ class RayCrew:
         self._gpus = gpus
         self._threads = threads
         self._actors: list[Any] = []
+        self._actor: Callable[[], Any] = lambda: None
+        self._asked: dict[Any, int] = {}
 
-    def run(
-        self,
-        plan: Plan,
-        source: Source,
-        artifacts: Path,
-        stages: tuple[str, ...],
-        progress: Progress,
-    ) -> list[Made]:
+    def start(self) -> int:
         """See `Crew`."""
-        if not self._actors:
-            self._actors = self._start()
-        asked = shares(plan, source, artifacts, stages, len(self._actors))
-        calls = [actor.run.remote(share) for actor, share in zip(self._actors, asked, strict=True)]
-        made: list[Made] = []
-        finished = False
+        self._actors = self._actors or self._start()
+        return len(self._actors)
+
+    def give(self, member: int, share: Share) -> None:
+        """See `Crew`."""
+        if self._actors[member] is None:
+            self._actors[member] = self._actor()
+        self._asked[self._actors[member].run.remote(share)] = member
+
+    def take(self, progress: Callable[[int], Progress]) -> tuple[int, Made | StpeError]:
+        """See `Crew`. Actors do not tell how far they are."""
+        (done,), _ = self._ray.wait(list(self._asked), num_returns=1)
+        member = self._asked.pop(done)
         try:
-            while calls:
-                done, calls = self._ray.wait(calls)
-                made += self._ray.get(done)
-            finished = True
+            made: Made = self._ray.get(done)
+            return member, made
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, StpeError):
-                raise error.cause from None
-            raise StageError(f"a ray worker failed: {error.cause!r}") from error
+                return member, error.cause
+            return member, StageError(f"a ray worker failed: {error.cause!r}")
         except self._ray.exceptions.RayError as error:
-            raise StageError(f"a ray worker was lost: {error}; the same call continues") from error
-        finally:
-            if not finished:
-                self.close()
-        return made
+            self._actors[member] = None
+            return member, StageError(f"a ray worker was lost: {error}; the same call continues")
 
     def _start(self) -> list[Any]:
         ray = self._ray
@@ -91,12 +85,14 @@ class RayCrew:
         count = len(self._devices) if self._devices else cluster_gpus or nodes
         on_gpu = all(d != "cpu" for d in self._devices) if self._devices else cluster_gpus > 0
         threads = self._threads or max(1, core_count() * nodes // count)
-        actor = ray.remote(num_cpus=1, num_gpus=int(on_gpu))(RayMember)
-        return [actor.remote(threads) for _ in range(count)]
+        kind = ray.remote(num_cpus=1, num_gpus=int(on_gpu))(RayMember)
+        self._actor = lambda: kind.remote(threads)
+        return [self._actor() for _ in range(count)]
 
     def close(self) -> None:
         """See `Crew`."""
-        actors, self._actors = self._actors, []
+        actors, self._actors = list(filter(None, self._actors)), []
+        self._asked.clear()
         for actor in actors:
             self._ray.kill(actor)
 

@@ -22,6 +22,7 @@ from stpe.pipeline.report import StageReport, VideoReport
 from stpe.signals import schema
 from stpe.video.limits import Limits
 from stpe.video.opening import open_source
+from stpe.video.source import Source
 
 _BATCH_BYTES = 4 * 2**20
 
@@ -64,29 +65,58 @@ def process_source(
             the rows of this source that it had before, or none.
     """
     begun = time.perf_counter()
-    bounds = {} if limits is None else {"limits": limits}
-    with open_source(uri, image_fps=plan.sampling.image_fps, **bounds) as source:
-        info = source.info
-        identity = video_id(info.sha256)
-        key = plan_key(plan)
-        if writer.sealed(identity) == key:
-            return VideoReport(uri, identity, "unchanged", seconds=time.perf_counter() - begun)
-        progress.source(info, shares(plan, info))
+    with opened(plan, uri, limits) as source:
+        if sealed(plan, source, writer):
+            return unchanged(uri, source, begun)
+        progress.source(source.info, shares(plan, source.info))
         store = ArtifactStore(writer.path / "artifacts")
         done = execute(plan, source, store, models, progress, workers, crew)
-        facts = {key: store.facts(key) for key in done.keys.values()}
-        noted = dict.fromkeys(note for f in facts.values() for note in f.get("notes", ()))
-        warnings = [*done.timeline.facts["warnings"], *noted]
-        done.reader.facts = {**done.reader.facts, "warnings": warnings}
-        writer.add_media(info.sha256, source.media)
-        counts: dict[str, int] = {}
-        tables = {
-            table: _counted(table, _batches(read, done, plan), counts, progress)
-            for table, read in plan.tables.items()
-        }
-        provenance = _provenance(plan, done, facts)
-        tables["artifacts"] = _counted("artifacts", iter([provenance]), counts, progress)
-        writer.commit(identity, key, tables)
+        return seal(plan, uri, source, writer, done, store, progress, begun)
+
+
+def opened(plan: Plan, uri: str, limits: Limits | None) -> Source:
+    """A source as the plan samples it. Raises SourceError."""
+    bounds = {} if limits is None else {"limits": limits}
+    return open_source(uri, image_fps=plan.sampling.image_fps, **bounds)
+
+
+def sealed(plan: Plan, source: Source, writer: DatasetWriter) -> bool:
+    """Whether the dataset has what the plan makes of the source."""
+    return writer.sealed(video_id(source.info.sha256)) == plan_key(plan)
+
+
+def unchanged(uri: str, source: Source, begun: float) -> VideoReport:
+    """The report on a source that was sealed before."""
+    identity = video_id(source.info.sha256)
+    return VideoReport(uri, identity, "unchanged", seconds=time.perf_counter() - begun)
+
+
+def seal(
+    plan: Plan,
+    uri: str,
+    source: Source,
+    writer: DatasetWriter,
+    done: Execution,
+    store: ArtifactStore,
+    progress: Progress,
+    begun: float,
+) -> VideoReport:
+    """Put the rows of a finished source into the dataset. Raises DatasetError."""
+    info = source.info
+    identity = video_id(info.sha256)
+    facts = {key: store.facts(key) for key in done.keys.values()}
+    noted = dict.fromkeys(note for f in facts.values() for note in f.get("notes", ()))
+    warnings = [*done.timeline.facts["warnings"], *noted]
+    done.reader.facts = {**done.reader.facts, "warnings": warnings}
+    writer.add_media(info.sha256, source.media)
+    counts: dict[str, int] = {}
+    tables = {
+        table: _counted(table, _batches(read, done, plan), counts, progress)
+        for table, read in plan.tables.items()
+    }
+    provenance = _provenance(plan, done, facts)
+    tables["artifacts"] = _counted("artifacts", iter([provenance]), counts, progress)
+    writer.commit(identity, plan_key(plan), tables)
     reports = tuple(
         StageReport(name, spent.seconds, spent.windows, spent.made, spent.reused)
         for name, spent in done.spent.items()
