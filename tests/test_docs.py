@@ -3,13 +3,16 @@
 import doctest
 import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 import stpe
+from stpe.cli import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(stpe.__file__).parent
@@ -33,3 +36,22 @@ def test_examples_in_docstrings_run(path: Path) -> None:
     name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
     failed, _ = doctest.testmod(importlib.import_module(name.removesuffix(".__init__")))
     assert not failed
+
+
+def commands() -> list[str]:
+    """What pages tell the reader to type after `stpe`, without comments, `[` and `]`."""
+    found = []
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for block in re.findall(r"^```(?:sh|bash)?\n(.*?)^```$", page.read_text(), re.M | re.S):
+            lines = re.sub(r"\\\n", " ", block).splitlines()
+            found += [re.sub(r"[\[\]]|#.*|&$", "", x[5:]) for x in lines if x.startswith("stpe ")]
+    return found
+
+
+def test_commands_in_pages_are_ones_that_there_are() -> None:
+    assert len(commands()) > 15
+    for line in commands():
+        words, command = shlex.split(line), cli
+        while isinstance(command, click.Group):
+            command = command.commands[words.pop(0)]
+        command.make_parser(click.Context(command)).parse_args(words)  # raises for wrong options
