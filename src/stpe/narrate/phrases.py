@@ -65,7 +65,7 @@ def who(facts: FrameFacts, places: bool) -> Clause | None:
         parts.append("another thing" if rest == 1 else f"{count_word(rest)} other things")
     if unnamed and (places or not named):
         told += unnamed
-        parts.append(_unnamed(unnamed, facts.size, bool(named)))
+        parts.append(_unnamed(unnamed, facts.size))
         claims.append(Claim("count", "any", len(facts.things)))
     singular = len(parts) == 1 and len(told) == 1
     rows = [facts.object_row(t) for t in told]
@@ -77,7 +77,7 @@ def _places(group: Sequence[Thing], size: tuple[int, int]) -> str:
     return listed(found)
 
 
-def _unnamed(things: Sequence[Thing], size: tuple[int, int], others: bool) -> str:
+def _unnamed(things: Sequence[Thing], size: tuple[int, int]) -> str:
     """The largest is described by where it is; a lone object by its size too."""
     noun = f"unnamed {UNNAMED}"
     largest = things[0]
@@ -85,7 +85,7 @@ def _unnamed(things: Sequence[Thing], size: tuple[int, int], others: bool) -> st
     if len(things) == 1:
         return article(f"{size_word(largest.share)} {noun}".strip()) + f" {where}"
     phrase = several(len(things), noun)
-    return f"{phrase}, the largest {where}" + ("," if others else "")
+    return f"{phrase}, the largest {where},"
 
 
 def name(thing: Thing, facts: FrameFacts) -> str:

@@ -30,7 +30,7 @@ class Captions(Stage):
     """
 
     name = "captions"
-    version = "2"
+    version = "3"
     reads = ("frames.frame_index",)
     optional = (
         "videos.duration_s",
