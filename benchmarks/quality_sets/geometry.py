@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from quality_sets.camera import _realestate, _seven_scenes
 from quality_sets.clip_motion import ALL, motion_of, small, source_of
+from quality_sets.rows import means_row
 from stpe.evaluate.trajectory import absolute_errors, align
 from stpe.stages.frame_camera import FrameCamera
 from stpe.stages.geometric_depth import GeometricDepth
@@ -87,15 +88,9 @@ def _depth_row(
         scaled = depth[both] * np.median(true[both] / depth[both])
         ours.append(np.mean(np.abs(scaled / true[both] - 1)))
         constant.append(np.mean(np.abs(np.median(true[both]) / true[both] - 1)))
-    return {
-        "set": name,
-        "metric": "AbsRel of triangulated depth, mean",
-        "ours": float(np.mean(ours)),
-        "baseline": "one depth a frame",
-        "baseline_value": float(np.mean(constant)),
-        "n": len(ours),
-        "note": f"{100 * np.mean(share):.0f} % of cells with truth",
-    }
+    note = f"{100 * np.mean(share):.0f} % of cells with truth"
+    baseline = ("one depth a frame", constant)
+    return means_row(name, "AbsRel of triangulated depth, mean", ours, baseline, note)
 
 
 def _path_row(name: str, clips: list[tuple[list[dict[str, Any]], np.ndarray]]) -> dict[str, Any]:
@@ -111,15 +106,9 @@ def _path_row(name: str, clips: list[tuple[list[dict[str, Any]], np.ndarray]]) -
         for path, errors in ((found, ours), (_even(found), equal)):
             apart = absolute_errors(align(path, true, True), true)
             errors.append(100 * np.sqrt((apart**2).mean()) / length)
-    return {
-        "set": name,
-        "metric": "ATE over path length %, mean of clips",
-        "ours": float(np.mean(ours)),
-        "baseline": "steps of equal length",
-        "baseline_value": float(np.mean(equal)),
-        "n": len(clips),
-        "note": f"{restarts} restarts; the longest trajectory of each clip",
-    }
+    note = f"{restarts} restarts; the longest trajectory of each clip"
+    baseline = ("steps of equal length", equal)
+    return means_row(name, "ATE over path length %, mean of clips", ours, baseline, note)
 
 
 def _even(poses: np.ndarray) -> np.ndarray:
