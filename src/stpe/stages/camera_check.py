@@ -103,7 +103,8 @@ def _focal(rows: list[list[float] | None], found: dict[str, Any], warnings: list
 
 
 def _depth(frames: pa.Table, found: dict[str, Any], warnings: list[str]) -> None:
-    ratios = [r for row in frames.to_pylist() if (r := _ratios(row)) is not None]
+    rows = (frames.slice(i, 1).to_pylist()[0] for i in range(frames.num_rows))  # one at a time
+    ratios = [r for row in rows if (r := _ratios(row)) is not None]
     found["depth_error"] = None
     if len(ratios) < 2:
         return

@@ -51,7 +51,6 @@ class MetricVelocity(Stage):
     )
     writes = tuple(f"objects.{column}" for column in _COLUMNS)
     options = ("camera",)
-    scope = "video"
     length = None
 
     def process(self, window: Window) -> Output:
