@@ -161,6 +161,10 @@ def faulty(it: Episode, other: Episode, rng: np.random.Generator) -> list[Case]:
         "runs backwards": clocked(it.log, lambda t: (t[-1] - t) + lag, rng),
         "twice the speed": clocked(it.log, lambda t: t / 2 + lag, rng),
         "3 % faster": clocked(it.log, lambda t: t * 1.03 + lag, rng),
+        "1 % faster": clocked(it.log, lambda t: t * 1.01 + lag, rng),
+        "the clock set 0.15 s forward": clocked(
+            it.log, lambda t: t + lag + 0.15 * (t > 0.5 * length), rng
+        ),
         "the clock set 0.4 s forward": clocked(
             it.log, lambda t: t + lag + 0.4 * (t > 0.6 * length), rng
         ),
@@ -173,7 +177,7 @@ def faulty(it: Episode, other: Episode, rng: np.random.Generator) -> list[Case]:
         for name, log in logs.items()
     ]
     dead = np.zeros_like(it.motion.yaw_N)
-    blind = VideoMotion(it.motion.starts_N, it.motion.ends_N, dead, dead)
+    blind = VideoMotion(it.motion.starts_N, it.motion.ends_N, dead, dead, dead)
     log = clocked(it.log, lambda t: t + np.sign(lag) * max(abs(lag), 0.1), rng)
     return [*cases, judged(it, "nothing moves in the video", log, blind, None, 0.0)]
 

@@ -122,6 +122,14 @@ _WRITTEN: tuple[Signal, ...] = (
         "frame's longer side; measured where there is a state log to match",
         "first frame, blank pictures, or no state log",
     ),
+    _s(
+        "transitions.view_growth",
+        pa.float32(),
+        "1",
+        "Median share by which the picture grew about its middle since the previous decoded frame; "
+        "measured where there is a state log to match",
+        "first frame, blank pictures, or no state log",
+    ),
     # shots --------------------------------------------------------------------------------
     _s("shots.shot_id", pa.int32(), "", "Zero-based, in time order", key=True),
     _s("shots.start_frame", pa.int64(), "", "First decoder frame index"),

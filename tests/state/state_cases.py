@@ -41,7 +41,9 @@ def seen(seed: int, seconds: float = 20.0, rate: float = 10.0, noise: float = 1.
     turned[wrong] = rng.normal(0, 15, wrong.sum())
     known = rng.random(len(turned)) > 0.05
     pitch = 0.02 * rng.normal(size=len(turned))
-    return VideoMotion(starts[known], ends[known], turned[known], pitch[known])
+    return VideoMotion(
+        starts[known], ends[known], turned[known], pitch[known], pitch[known] * np.nan
+    )
 
 
 def told(

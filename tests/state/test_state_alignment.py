@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from state_cases import frame_times, seen, told
+from state_cases import FPS, frame_times, seen, told, yaw_deg
 
 from stpe.state.align import align
 from stpe.state.log import Row, StateLog, assemble
@@ -67,7 +67,7 @@ def test_two_clocks_are_never_certified() -> None:
 
 def test_what_does_not_move_confirms_nothing() -> None:
     still = seen(1)
-    still = VideoMotion(still.starts_N, still.ends_N, 0 * still.yaw_N, 0 * still.pitch_N)
+    still = dataclasses.replace(still, yaw_N=0 * still.yaw_N, pitch_N=0 * still.pitch_N)
     for lag in (-1.5, -0.2, 0.2, 1.5):
         certificate = align(told(1, lag), frame_times(), still)
         assert not certificate.aligned
@@ -110,3 +110,49 @@ def test_numbers_of_another_length_do_not_stand() -> None:
     certificate = align(log, np.arange(199) / 30, None)
     assert certificate.aligned
     assert certificate.row_N.tolist() == list(range(199))
+
+
+def walking(seed: int, lag_s: float) -> StateLog:
+    """A player who turns evenly all the time, and walks now and then: the log of it."""
+    times, way = yaw_deg(seed, 20.0)
+    ahead = np.abs(np.gradient(way, times)) / 35
+    angle = np.radians(40.0 * times)
+    steps = ahead[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    place = np.cumsum(steps, axis=0)
+    rows = []
+    for n in np.flatnonzero((times >= 0) & (times < 20)):
+        position = [float(place[n, 0]), float(place[n, 1]), 0.0]
+        turned = float(np.degrees(angle[n]) % 360)
+        rows.append(
+            Row(
+                float(times[n] + lag_s),
+                None,
+                {"player": {"position": position, "angle_deg": turned}},
+            )
+        )
+    return assemble(rows, "made", "0" * 64, "made")
+
+
+def walked(seed: int) -> VideoMotion:
+    """What its video shows: an even turn, and a picture that grows on the way ahead."""
+    rng = np.random.default_rng(seed)
+    times, way = yaw_deg(seed, 20.0)
+    ahead = np.cumsum(np.abs(np.gradient(way, times)) / 35)
+    starts = np.arange(0, 700 - 4) / FPS
+    ends = starts + 4 / FPS
+    grew = (np.interp(ends, times, ahead) - np.interp(starts, times, ahead)) / 50
+    near = 1 + 0.3 * np.sin(starts / 3)
+    noise = rng.normal(size=(2, len(starts)))
+    turned = 40.0 * (ends - starts) + 0.2 * noise[0]
+    return VideoMotion(starts, ends, turned, 0 * turned, grew * near + 0.02 * noise[1])
+
+
+def test_the_way_ahead_tells_what_an_even_turn_cannot() -> None:
+    for seed in range(4):
+        certificate = align(walking(seed, 0.6), frame_times(), walked(seed))
+        assert certificate.aligned, certificate.reason
+        assert abs(certificate.lag_ms - 600) < 25
+        assert certificate.interval_ms[0] < 600 < certificate.interval_ms[1]
+        # The same turn of another walk, on the same clock, is not this video's.
+        other = align(walking(seed + 100, 0.0), frame_times(), walked(seed))
+        assert not other.aligned

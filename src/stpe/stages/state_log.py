@@ -31,8 +31,9 @@ class StateLogStage(Stage):
         "videos.fps",
         "transitions.pts",
         "transitions.view_shift",
+        "transitions.view_growth",
     )
-    version = "4"
+    version = "5"
     writes = ("frames.state", "frames.alignment", "frames.state_changes", "videos.alignment")
     options = ("state",)
     needs = ("state",)

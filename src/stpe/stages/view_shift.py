@@ -13,14 +13,15 @@ from stpe.video.frame import Grid
 
 #: Every decoded frame, as small as a turn can be measured on.
 GLANCES = Grid("glances", fps=None, long_side=96)
-_COLUMNS = ("view_shift",)
+_COLUMNS = ("view_shift", "view_growth")
 
 
 class ViewShift(Stage):
-    """`transitions.view_shift`; only where there is a log to match."""
+    """`transitions.view_shift` and `view_growth`; only where there is a log to match."""
 
     name = "view_shift"
-    writes = ("transitions.view_shift",)
+    version = "2"
+    writes = ("transitions.view_shift", "transitions.view_growth")
     needs = ("state",)
     grid = GLANCES
     length = None
@@ -32,9 +33,11 @@ class ViewShift(Stage):
         rows: list[dict[str, Any]] = []
         before = window.frames[window.before - 1] if window.before else None
         for frame in window.core_frames:
-            shift = None if before is None else glancer.shift(before.image, frame.image)
-            shown = None if shift is None else shift.tolist()
-            rows.append({"frame_index": frame.index, "pts": frame.pts, "view_shift": shown})
+            glance = None if before is None else glancer.look(before.image, frame.image)
+            shift = None if glance is None else glance.shift_2.tolist()
+            growth = None if glance is None else glance.growth
+            row = {"frame_index": frame.index, "pts": frame.pts}
+            rows.append({**row, "view_shift": shift, "view_growth": growth})
             before = frame
         table = pa.Table.from_pylist(rows, schema=schema("transitions", _COLUMNS))
         return Output({"transitions": table})

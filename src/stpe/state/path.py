@@ -37,12 +37,24 @@ def path_of(
         states: of each frame; None where none was matched.
         units: unit by field name, as the log says it.
     """
-    flat = [{} if state is None else dict(leaves(state)) for state in states]
-    for name, unit in _PLACES.items():
-        places = np.array([_place(state.get(name)) for state in flat]).reshape(-1, 3)
-        if np.isfinite(places).all(axis=1).sum() >= 2:
-            said = units.get(name, units.get(name.rpartition(".")[2], unit))
-            return places, said or _UNIT
+    found = places_in([{} if state is None else dict(leaves(state)) for state in states])
+    if found is None:
+        return None
+    name, place_N3 = found
+    said = units.get(name, units.get(name.rpartition(".")[2], _PLACES[name]))
+    return place_N3, said or _UNIT
+
+
+def places_in(flat: Sequence[Mapping[str, Any]]) -> tuple[str, F64] | None:
+    """The first field that holds places, and each row's, N x 3 with NaN where it has none.
+
+    Args:
+        flat: rows by dotted name.
+    """
+    for name in _PLACES:
+        place_N3 = np.array([_place(state.get(name)) for state in flat]).reshape(-1, 3)
+        if np.isfinite(place_N3).all(axis=1).sum() >= 2:
+            return name, place_N3
     return None
 
 
