@@ -84,8 +84,8 @@ safetensors come, and no pickle is read in a way that could run code from it.
 
 `--profile auto` takes the best profile whose device and weights are here, and says which and why.
 Where a profile's model lacks a package, the one named under *instead* plays its role, and that is
-said too. Copyleft models are in no profile: they run where their extra is installed and they are
-named."""
+said too. Copyleft models, and those whose weights are not for commercial use, are in no profile:
+they run where their extra is installed and they are named."""
 
 
 def models_page() -> str:

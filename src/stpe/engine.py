@@ -19,6 +19,7 @@ from stpe.allocator import released, resident_bytes, steady
 from stpe.dataset.writer import DatasetWriter
 from stpe.errors import DatasetError, InterruptedRunError, ModelError, StpeError, UsageError
 from stpe.models import loader
+from stpe.models.concepts import spelled_out
 from stpe.models.loaded import Loaded
 from stpe.models.memory.planner import DeviceMemoryStats, memory_stats
 from stpe.models.temporal import ModuleFile
@@ -198,7 +199,7 @@ class Engine:
         known, images = read_camera(camera)
         log_file = None if state is None else StateFile.of(state)
         module = None if pooling is None else ModuleFile.of(pooling)
-        request = Request(tuple(concepts), context, log_file, known, images, module)
+        request = Request(spelled_out(concepts), context, log_file, known, images, module)
         return make_plan(self.selection, request, sampling, signals, without)
 
     def process(
@@ -232,7 +233,7 @@ class Engine:
             resolution: size of analysis frames.
             signals: `table.column` or table names to store; None for everything.
             without: names not to store.
-            concepts: words for what to look for.
+            concepts: words for what to look for, or a list of them: "@general", "@game".
             context: what the viewer should know, for captions.
             camera: a file, or JSON, of what is known of the camera (`stpe.state.camera_file`):
                 intrinsics, without which a field of view is assumed, poses, depth images. They
@@ -357,7 +358,7 @@ class Engine:
     ) -> Any:
         """Signals of one RGB uint8 image: a `FrameSignals` with the columns of `frames` and its
         `objects`, in pixels of the image. What needs more than one frame is None."""
-        request = Request(concepts=tuple(concepts), context=context)
+        request = Request(concepts=spelled_out(concepts), context=context)
         return frame_signals(_rgb(image_HW3), self.selection, self.role, request)
 
     def embed_image(self, image_HW3: ImageHW3) -> NDArray[np.float32]:

@@ -9,8 +9,10 @@ import pyarrow as pa
 import pytest
 from pycocotools import mask as coco
 
+from stpe.engine import Engine
+from stpe.errors import UsageError
 from stpe.models import loader
-from stpe.models.concepts import map_concepts
+from stpe.models.concepts import LISTS, map_concepts
 from stpe.models.roles import Detections, Masks
 from stpe.signals import schema
 from stpe.stages import features, objects
@@ -164,6 +166,16 @@ def test_words_near_a_label_map_to_it_and_others_do_not():
     assert set(mapping["vehicle"]) == {"car", "truck"}
     assert mapping["puppy"] == ("dog",)
     assert unmapped == ("gun", "barrel", "dragon")
+
+
+def test_a_list_of_concepts_is_named():
+    with Engine("embedded") as engine:
+        asked = engine.plan(concepts=["dragon", "@game", "door"]).request.concepts
+        assert asked[:2] == ("dragon", "player character")
+        assert set(asked) == {"dragon", *LISTS["game"]}
+        assert len(set(asked)) == len(asked)
+        with pytest.raises(UsageError, match=r"called @games; there are @game, @general"):
+            engine.plan(concepts=["@games"])
 
 
 def test_motion_against_the_camera_is_evidence():

@@ -1,4 +1,4 @@
-"""Words a user asks for, mapped to the class names a detector knows."""
+"""Words a user asks for: lists of them by name, and which class names of a detector they mean."""
 
 from __future__ import annotations
 
@@ -6,12 +6,50 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stpe.errors import UsageError
 from stpe.models.roles import TextEmbedder
 
 PROMPT = "a photo of a {}"  # sentence embedders tell sentences apart better than bare words
 #: Cosine of two prompts from which one names the other: man and person 0.92, vehicle and truck
 #: 0.93, against 0.90 for player and sports ball or 0.86 for monster and dog.
 SAME = 0.905
+
+#: Lists that a request names as "@general" or "@game": what is common in videos, and in games.
+LISTS: dict[str, tuple[str, ...]] = {
+    "general": (
+        "person", "face", "hand", "animal", "dog", "cat", "bird", "horse", "car", "truck", "bus",
+        "motorcycle", "bicycle", "train", "boat", "airplane", "chair", "table", "couch", "bed",
+        "door", "window", "building", "tree", "plant", "bag", "bottle", "cup", "phone", "laptop",
+        "screen", "ball", "traffic light", "sign",
+    ),
+    "game": (
+        "player character", "enemy", "monster", "weapon", "gun", "sword", "projectile",
+        "explosion", "fire", "health pickup", "coin", "key", "chest", "crate", "barrel", "door",
+        "platform", "ladder", "stairs", "wall", "spike trap", "checkpoint", "vehicle", "tree",
+        "building", "crosshair", "health bar", "minimap", "text on screen",
+    ),
+}  # fmt: skip
+
+
+def spelled_out(concepts: Sequence[str]) -> tuple[str, ...]:
+    """Concepts with the words of the lists they name, each once.
+
+    >>> spelled_out(["dragon", "@game"])[:3]
+    ('dragon', 'player character', 'enemy')
+
+    Raises:
+        UsageError: no list has that name.
+    """
+    words: list[str] = []
+    for concept in concepts:
+        if not concept.startswith("@"):
+            words.append(concept)
+        elif concept[1:] in LISTS:
+            words += LISTS[concept[1:]]
+        else:
+            there = ", ".join(f"@{name}" for name in sorted(LISTS))
+            raise UsageError(f"no list of concepts is called {concept}; there are {there}")
+    return tuple(dict.fromkeys(words))
 
 
 def map_concepts(
