@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from live_server import NONE
 
 from stpe.serve.jobs.settings import JobSettings
 from stpe.serve.settings import Settings
@@ -114,6 +115,7 @@ def test_the_start_command_serves_and_the_health_check_sees_it(name, tmp_path):
     del variables["STPE_CACHE"]
     variables |= {
         "STPE_SERVE_PORT": port,
+        "STPE_SERVE_MODELS": NONE,  # the images' models are their own; here only that it serves
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     variables.pop("HF_HOME", None)
