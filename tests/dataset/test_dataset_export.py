@@ -15,7 +15,7 @@ import small_dataset as shared
 from pycocotools.coco import COCO
 
 from stpe.dataset import Dataset, DatasetWriter, open_dataset
-from stpe.dataset.export import FORMATS, export
+from stpe.dataset.export import FORMATS, draw, export
 from stpe.dataset.export.sheet import contact_sheet
 from stpe.errors import DatasetError, UsageError
 from stpe.rle import decode_mask
@@ -106,6 +106,18 @@ def test_video_has_true_times_and_shows_the_object(dataset: Dataset, tmp_path: P
     x, y = round((12 * 2 + 10 + 20) * scale), round(40 * scale)
     plain = np.array([230, 40, 40])
     assert np.abs(picture[y, x] - plain).max() > 25
+
+
+@pytest.mark.parametrize("width", [360, 640, 1280])
+def test_captions_are_whole_and_end_before_the_edge(width: int):
+    text = "The player is moving at 137 map units/s while MOVE_LEFT and TURN_RIGHT are held. " * 3
+    image = np.zeros((8, width, 3), np.uint8)
+    lines = draw.lines_of(["short", text], width)
+    size = max(12, round(width / 48))
+    assert " ".join(draw.wrapped(text, width - size, size, lines)) == text.strip()
+    picture = draw.captioned(image, "", text, lines)
+    band = picture[8:].astype(int)
+    assert (band[:, -size // 4 :] == band[0, 0]).all()
 
 
 def test_sheet_is_a_grid_of_drawn_frames(dataset: Dataset, tmp_path: Path):

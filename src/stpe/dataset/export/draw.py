@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -19,6 +19,8 @@ Color = tuple[int, int, int]
 _INK: Color = (245, 245, 245)
 _DIM: Color = (160, 165, 175)
 _PAPER: Color = (22, 24, 28)
+_LEAST_LINES, _MOST_LINES = 2, 6
+_NAME_WEIGHT = 600
 _GOLDEN = (math.sqrt(5) - 1) / 2
 #: Joints of the COCO skeleton that are joined by a line.
 _BONES = (
@@ -65,16 +67,27 @@ def annotated(image_HW3: ImageHW3, frame: SceneFrame, stored: tuple[int, int]) -
     return canvas
 
 
-def captioned(image_HW3: ImageHW3, header: str, caption: str | None, lines: int = 2) -> ImageHW3:
+def lines_of(captions: Iterable[str], width: int) -> int:
+    """Lines that the longest of the captions takes below an image so wide; from two to six."""
+    size = _caption_size(width)
+    taken = [len(wrapped(text, width - size, size, _MOST_LINES)) for text in captions]
+    return max([_LEAST_LINES, *taken])
+
+
+def captioned(image_HW3: ImageHW3, header: str, caption: str, lines: int) -> ImageHW3:
     """The image above a dark band with a header line and a caption of so many lines."""
     width = image_HW3.shape[1]
-    size = max(12, round(width / 48))
+    size = _caption_size(width)
     step = round(size * 1.45)
     band = np.full(((lines + 1) * step + size, width, 3), _PAPER, np.uint8)
     write(band, header, (size // 2, size + size // 3), size * 4 // 5, _DIM)
-    for number, line in enumerate(wrapped(caption or "", width - size, size, lines)):
+    for number, line in enumerate(wrapped(caption, width - size, size, lines)):
         write(band, line, (size // 2, size // 3 + size + (number + 1) * step), size, _INK)
     return np.ascontiguousarray(np.vstack([image_HW3, band]))
+
+
+def _caption_size(width: int) -> int:
+    return max(12, round(width / 48))
 
 
 def header_of(frame: SceneFrame) -> str:
@@ -153,7 +166,7 @@ def _name(
     height, width = canvas.shape[:2]
     size = max(10, round(width / 64))
     text = _label_of(item)
-    wide, tall = text_width(text, size) + size // 2, round(size * 1.35)
+    wide, tall = text_width(text, size, _NAME_WEIGHT) + size // 2, round(size * 1.35)
     x0, y0, x1, y1 = (np.asarray(item["box_xyxy"], float) * np.tile(scale, 2)).tolist()
     spots = [(x0, y0 - tall), (x0, y0), (x1 - wide, y0), (x0, y1 - tall), (x0, y1)]
     spots += [(x0, y0 + tall * n) for n in range(1, 6)]
@@ -170,7 +183,7 @@ def _name(
     cv2.rectangle(canvas, chip[:2], chip[2:], color, -1)
     bright = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140
     spot = (chip[0] + size // 4, chip[1] + size)
-    write(canvas, text, spot, size, (15, 15, 15) if bright else _INK, 600)
+    write(canvas, text, spot, size, (15, 15, 15) if bright else _INK, _NAME_WEIGHT)
 
 
 def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
@@ -251,9 +264,9 @@ def write(
     cv2.putText(canvas, text, at, color, _font(), size, weight, wrap=(0, 1 << 20))
 
 
-def text_width(text: str, size: int) -> int:
-    """Pixels that one line takes."""
-    return int(cv2.getTextSize((0, 0), text, (0, 0), _font(), size, wrap=(0, 1 << 20))[2])
+def text_width(text: str, size: int, weight: int = 400) -> int:
+    """Pixels that one line of this weight takes."""
+    return int(cv2.getTextSize((0, 0), text, (0, 0), _font(), size, weight, wrap=(0, 1 << 20))[2])
 
 
 def wrapped(text: str, width: int, size: int, lines: int) -> list[str]:

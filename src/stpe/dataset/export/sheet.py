@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from stpe.dataset.export.scene import evenly, scene
-from stpe.dataset.export.video import drawn
+from stpe.dataset.export.video import caption_lines, drawn
 from stpe.dataset.reader import Dataset
 from stpe.errors import DatasetError
 from stpe.video.frame import ImageHW3
@@ -48,7 +48,8 @@ def contact_sheet(
     if not frames:
         raise DatasetError(f"video {video_id} has no analysed frame to show")
     images = shown.images(frames, long_side=width)
-    cells = [drawn(shown, f, i, width) for f, i in zip(frames, images, strict=True)]
+    lines = caption_lines(frames, shown.size, width)
+    cells = [drawn(shown, f, i, width, lines) for f, i in zip(frames, images, strict=True)]
     height, wide = cells[0].shape[:2]
     down = -(-len(cells) // columns)
     across = min(columns, len(cells))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import av
 import cv2
 import numpy as np
 
-from stpe.dataset.export.draw import annotated, captioned, header_of
+from stpe.dataset.export.draw import annotated, captioned, header_of, lines_of
 from stpe.dataset.export.scene import Scene, SceneFrame, scene
 from stpe.dataset.reader import Dataset
 from stpe.video.frame import ImageHW3
@@ -34,9 +35,10 @@ def write_one(dataset: Dataset, video_id: str, out: Path) -> None:
     with av.open(str(out), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = None
         first = shown.frames[0].pts if shown.frames else 0.0
+        lines = caption_lines(shown.frames, shown.size, long_side)
         small = shown.images(long_side=long_side)
         for frame, image in zip(shown.frames, small, strict=True):
-            picture = drawn(shown, frame, image, long_side)
+            picture = drawn(shown, frame, image, long_side, lines)
             if stream is None:
                 rate = Fraction(shown.fps or 1.0).limit_denominator(1001)
                 stream = container.add_stream("libx264", rate=rate)
@@ -55,7 +57,19 @@ def write_one(dataset: Dataset, video_id: str, out: Path) -> None:
             container.mux(stream.encode())
 
 
-def drawn(shown: Scene, frame: SceneFrame, image_HW3: ImageHW3, long_side: int) -> ImageHW3:
+def caption_lines(frames: Sequence[SceneFrame], size: tuple[int, int], long_side: int) -> int:
+    """Lines that every picture of these frames needs for its caption, so that all are of one size.
+
+    Args:
+        frames: of a video of this stored `size`, (width, height).
+        long_side: of the pictures.
+    """
+    return lines_of(map(_caption, frames), round(size[0] * long_side / max(size)))
+
+
+def drawn(
+    shown: Scene, frame: SceneFrame, image_HW3: ImageHW3, long_side: int, lines: int
+) -> ImageHW3:
     """One frame as a finished picture of even size: annotated, with header and caption below."""
     height, width = image_HW3.shape[:2]
     scale = long_side / max(height, width)
@@ -63,9 +77,12 @@ def drawn(shown: Scene, frame: SceneFrame, image_HW3: ImageHW3, long_side: int) 
         size = round(width * scale), round(height * scale)
         image_HW3 = np.asarray(cv2.resize(image_HW3, size, interpolation=cv2.INTER_CUBIC), np.uint8)
     picture = annotated(image_HW3, frame, shown.size)
-    caption = frame.row["caption_normal"] or frame.row["caption_brief"]
-    picture = captioned(picture, header_of(frame), caption)
+    picture = captioned(picture, header_of(frame), _caption(frame), lines)
     return np.ascontiguousarray(picture[: picture.shape[0] & ~1, : picture.shape[1] & ~1])
+
+
+def _caption(frame: SceneFrame) -> str:
+    return frame.row["caption_normal"] or frame.row["caption_brief"] or ""
 
 
 def _long_side(shown: Scene) -> int:
