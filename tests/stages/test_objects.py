@@ -117,6 +117,28 @@ def test_named_and_unnamed_objects_in_stored_pixels():
         assert 0 < row["confidence"] <= 1
 
 
+def test_what_the_detector_doubts_is_an_unnamed_object_where_a_mask_stands_out():
+    image, tables = two_blobs()
+    image[10:20, 140:150] = 220  # one cell, which is too small a region to be proposed
+    dense = tables["frames"]["dense"].to_numpy()[0].reshape(9, 16, 3).copy()
+    dense[1, 14] = dense[4, 4]
+    at = tables["frames"].column_names.index("dense")
+    value = pa.array([dense.ravel()], tables["frames"].schema.field("dense").type)
+    tables["frames"] = tables["frames"].set_column(at, "dense", value)
+    small = ([138, 8, 152, 21], 0.12, "dog")
+    inside_car, background = ([22, 20, 60, 50], 0.1, "dog"), ([70, 60, 90, 80], 0.1, "dog")
+    detector = Fixed(([15, 18, 64, 52], 0.8, "car"), background, small, inside_car)
+    found = rows(
+        Objects({"detector": detector, "segmenter": Thresholds()}, Request()),
+        window(image, tables),
+    )
+    boxes = [row["box_xyxy"] for row in found if row["label"] == "object"]
+    assert [140, 10, 150, 20] in boxes
+    assert not any(box[0] >= 60 and box[2] <= 95 for box in boxes)  # nothing stands out there
+    dogs = Objects({"detector": detector, "segmenter": Thresholds()}, Request(concepts=("dog",)))
+    assert rows(dogs, window(image, tables)) == []
+
+
 def test_what_is_missing_is_null_and_not_invented():
     image, tables = two_blobs()
     detector = Fixed(([15, 18, 64, 52], 0.8, "car"))

@@ -1,14 +1,15 @@
 """Level two of a frame: named objects, and objects without a name.
 
-Named ones are the detector's boxes, made masks by the segmenter. Unnamed ones are proposals from
-saliency, feature regions and independent motion, kept where the segmenter finds a mask that
-stands out from its surroundings.
+Named ones are the detector's boxes, made masks by the segmenter. Unnamed ones are proposals, kept
+where the segmenter finds a mask that stands out from its surroundings: from saliency, feature
+regions and independent motion, which are coarse, and from boxes that the detector doubts, which may
+be as small as it sees. What belongs to none of its classes still looks a little like one of them.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import cv2
@@ -51,7 +52,10 @@ COLUMNS = (
 DETECTED = 0.3  # detector's score
 CERTAIN = 0.5  # below this score a detection needs a mask that stands out
 SUPPORT = 0.15  # confidence as an unnamed object that such a mask needs
-PROPOSALS = 16  # a frame
+PROPOSALS = 8  # a frame
+#: Of the detector's boxes with a score from here to DETECTED so many are proposals too, best first.
+DOUBTED, DOUBTS = 0.02, 8
+SAME_THING = 0.5  # IoU from which a box adds nothing to a better one
 UNNAMED = 0.5  # confidence from which an unnamed object is kept
 SMALLEST_SHARE, LARGEST_SHARE = 0.0005, 0.5  # of the image, for an unnamed object
 GOOD_MASK = 0.5  # IoU of a mask's box with the detector's from which it refines it
@@ -63,7 +67,7 @@ class Objects(Stage):
     """`objects` rows of each analysis frame, most confident first."""
 
     name = "objects"
-    version = "3"
+    version = "4"
     optional = (
         "frames.dense",
         "frames.dense_shape",
@@ -124,7 +128,9 @@ class Objects(Stage):
         return Output({"objects": pa.Table.from_pylist(rows, schema("objects", COLUMNS))})
 
     def _find(self, image: ImageHW3, evidence: Evidence) -> list[Instance]:
-        detections = self._detector.detect([image], DETECTED)[0]
+        automatic = self._segmenter is not None and not self.request.concepts
+        seen = self._detector.detect([image], DOUBTED if automatic else DETECTED)[0]
+        detections = _take(seen, np.flatnonzero(seen.scores_N >= DETECTED))
         if self.request.concepts:
             detections = _only(detections, self._labels)
         origin = "concept" if self.request.concepts else "detector"
@@ -137,14 +143,13 @@ class Objects(Stage):
             ]
         height, width = image.shape[:2]
         boxes = detections.boxes_N4.reshape(-1, 4)
-        unnamed = np.zeros((0, 4), np.float32)
-        if not self.request.concepts:
+        unnamed, scores = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+        if automatic:
             size = np.array([width, height, width, height], np.float32)
-            unnamed = size * propose(
+            coarse = size * propose(
                 evidence.saliency_hw, evidence.dense_hwC, evidence.motion_hw, PROPOSALS
             )
-            if len(boxes):  # what the detector has boxed already needs no second look
-                unnamed = unnamed[box_iou(unnamed, boxes).max(1) < GOOD_MASK]
+            unnamed, scores = _unnamed_boxes(seen, boxes, coarse)
         if not len(boxes) and not len(unnamed) and not self._by_text:
             return []
         encoded = self._segmenter.encode(image)
@@ -155,8 +160,10 @@ class Objects(Stage):
             by_text, text_masks = self._segmenter.from_text(encoded, self._by_text)
             named += [masked(by_text, text_masks, i, origin) for i in range(len(by_text))]
         candidates = [
-            _unnamed(masks.masks_NHW[i], float(masks.scores_N[i]), evidence)
-            for i in range(len(boxes), len(masks.scores_N))
+            _unnamed(mask, float(quality), evidence, float(score))
+            for mask, quality, score in zip(
+                masks.masks_NHW[len(boxes) :], masks.scores_N[len(boxes) :], scores, strict=True
+            )
         ]
         good = [c for c in candidates if c is not None and c.confidence >= UNNAMED]
         named = one_name_each(named)
@@ -197,17 +204,47 @@ def _supported(instance: Instance, evidence: Evidence) -> bool:
     return instance.mask_confidence * evidence.objectness(instance.mask_HW) >= SUPPORT
 
 
-def _unnamed(mask: NDArray[np.bool_], quality: float, evidence: Evidence) -> Instance | None:
+def _unnamed_boxes(seen: Detections, named_N4: F32, coarse_M4: F32) -> tuple[F32, F32]:
+    """Boxes (pixels) to look for unnamed objects in, none much like a named one or a better one,
+    and the detector's score of each: first those that it doubts, then the coarse proposals."""
+    kept = list(named_N4)
+    scores: list[float] = []
+    for i in np.argsort(-seen.scores_N, kind="stable"):
+        if len(scores) == DOUBTS:
+            break
+        box = seen.boxes_N4[i]
+        if seen.scores_N[i] < DETECTED and _is_new(box, kept):
+            kept.append(box)
+            scores.append(float(seen.scores_N[i]))
+    coarse = [box for box in coarse_M4 if _is_new(box, kept)]
+    boxes = np.array([*kept[len(named_N4) :], *coarse], np.float32).reshape(-1, 4)
+    return boxes, np.array(scores + [0.0] * len(coarse), np.float32)
+
+
+def _is_new(box_4: F32, kept: list[F32]) -> bool:
+    return not kept or float(box_iou(box_4[None], np.array(kept)).max()) < SAME_THING
+
+
+def _unnamed(
+    mask: NDArray[np.bool_], quality: float, evidence: Evidence, score: float
+) -> Instance | None:
     # Objectness is at most one, so quality and area alone rule many out.
     if quality < UNNAMED or not SMALLEST_SHARE <= area(mask) / mask.size <= LARGEST_SHARE:
         return None
     mask = tidy(mask)
-    confidence = quality * evidence.objectness(mask)
+    # A detector's score is that there is a thing, times that it is of the class: of something that
+    # has none of its classes, both are as doubtful.
+    doubt = (1 - evidence.objectness(mask)) * (1 - np.sqrt(score))
+    confidence = quality * float(1 - doubt)
     return Instance("object", confidence, "automatic", tight_box(mask), mask, quality)
 
 
 def _only(detections: Detections, labels: set[str]) -> Detections:
-    keep = [i for i, label in enumerate(detections.labels) if label in labels]
+    return _take(detections, [i for i, label in enumerate(detections.labels) if label in labels])
+
+
+def _take(detections: Detections, rows: Iterable[int]) -> Detections:
+    keep = np.array(list(rows), np.int64)
     return Detections(
         detections.boxes_N4[keep],
         detections.scores_N[keep],
