@@ -152,6 +152,17 @@ def test_nothing_continues_over_a_cut_and_weak_tracks_are_dropped():
     assert [(t["first_frame"], t["last_frame"]) for t in tracks] == [(0, 5), (6, 11)]
 
 
+def test_what_is_seen_once_is_a_track_only_between_rare_frames_and_beyond_doubt():
+    boxes = [
+        (2, 100, 100, 60, 60, 0.95, "cat", unit(1)),
+        (4, 400, 100, 60, 60, 0.78, "dog", unit(2)),
+    ]
+    for fps, known in ((2.0, [1, None]), (10.0, [None, None])):
+        ids, tracks = track(objects_rows(boxes, fps), range(6), fps=fps)
+        assert [ids[2, 0], ids[4, 0]] == known
+        assert [t["n_frames"] for t in tracks] == [1] * (known[0] or 0)
+
+
 def pan_and_square(frame, points):
     """A camera panning right by 0.9 degrees, and a square that moves by itself."""
     camera = intrinsics("", WIDTH, HEIGHT)

@@ -2,8 +2,9 @@
 
 Tracklets are cut where they met others and joined anew over the whole video (`stpe.tracking.link`).
 What results is a track if, seen as a whole, it is believable: more than one observation, and scores
-that in their better half reach what a good detection has. An observation that is not where those
-before and after it have the track be is left out. Only the whole video can tell.
+that in their better half reach what a good detection has; or, where frames are so far apart that
+things come and go between them, one observation beyond doubt. An observation that is not where
+those before and after it have the track be is left out. Only the whole video can tell.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
 BELIEVABLE = 0.75  # mean score of the better half of a track's observations
+#: Seconds between frames from which a thing may be seen only once, and the score it then needs.
+SPARSE_S, ALONE = 0.25, 0.8
 _OBJECTS = ("track_id", "track_confidence")
 _TRACKS = (
     "label",
@@ -59,7 +62,7 @@ class Tracks(Stage):
     """`objects.track_id`, consecutive from 1 in order of first appearance, and the `tracks`."""
 
     name = "tracks"
-    version = "2"
+    version = "3"
     scope = "video"
     reads = (
         "objects.pts",
@@ -90,7 +93,8 @@ class Tracks(Stage):
         objects = window.rows["objects"]
         score = scores_of(objects)
         groups = _groups(window, score)
-        believed = [group for group in groups if believable(score[group])]
+        sparse = _interval_s(window) >= SPARSE_S
+        believed = [group for group in groups if believable(score[group], sparse)]
         believed.sort(key=lambda group: int(group[0]))
         ids = np.zeros(len(objects), np.int64)
         rows: list[dict[str, Any]] = []
@@ -141,6 +145,13 @@ def _groups(window: Window, score: F64) -> list[I64]:
     return groups
 
 
+def _interval_s(window: Window) -> float:
+    """Usual time between frames; infinite where there is one."""
+    pts = window.rows.get("frames", window.rows["objects"])["pts"].to_numpy()
+    steps = np.diff(np.unique(pts))
+    return float(np.median(steps)) if len(steps) else float("inf")
+
+
 def _shots(window: Window, frame_N: I64) -> I64:
     frames = window.rows.get("frames")
     if frames is None or "shot_id" not in frames.column_names:
@@ -165,10 +176,12 @@ def _camera_path(window: Window, frame_N: I64) -> F64:
     return np.asarray(path[np.searchsorted(motion["frame_index"].to_numpy(), frame_N, "right")])
 
 
-def believable(score_N: F64) -> bool:
-    """Whether observations with these scores make a track."""
+def believable(score_N: F64, sparse: bool) -> bool:
+    """Whether observations with these scores make a track; `sparse`: frames are far apart."""
+    if len(score_N) == 1:
+        return sparse and float(score_N[0]) >= ALONE
     better = np.sort(score_N)[::-1][: (len(score_N) + 1) // 2]
-    return len(score_N) > 1 and float(better.mean()) >= BELIEVABLE
+    return float(better.mean()) >= BELIEVABLE
 
 
 def named(seen: pa.Table, score_N: F64) -> tuple[str, float]:
