@@ -173,6 +173,25 @@ def street():
     }
 
 
+def test_unnamed_objects_alone_are_told_by_the_largest():
+    tables = street()
+    unnamed = [row for row in tables["objects"] if row["label"] == "object"]
+    told = run(Captions, frames=tables["frames"], objects=unnamed)["frames"]["caption_normal"]
+    assert told[0].as_py().startswith("Two unnamed objects, the largest at the top, are in view.")
+
+
+def test_an_action_is_told_in_the_shot_that_its_clip_shows():
+    """The clip of 3 s lies in one shot for 2.5 s of them, and in another for the rest."""
+    tables = street()
+    (shot,) = tables["shots"]
+    tables["shots"] = [
+        {**shot, "end_pts": 2.5},
+        {**shot, "shot_id": 1, "start_frame": 75, "start_pts": 2.5, "transition": "cut"},
+    ]
+    told = run(Captions, **tables)["frames"]["caption_normal"].to_pylist()
+    assert ["walking the dog" in text for text in told] == [True] * 5 + [False]
+
+
 def test_a_street_in_three_granularities():
     tables = street()
     out = run(Captions, **tables)

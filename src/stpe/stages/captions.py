@@ -18,6 +18,7 @@ from stpe.stages.by_frame import rows_by_frame
 from stpe.stages.stage import Output, Stage, Window
 
 _LONE = 0.5  # of a detector's score for a thing of one look, in a video where others are followed
+_IN_SHOT = 0.75  # of a clip's time that lies in a shot, from which its class is told there
 _NAMED = 0.25  # trust in a name below which it is not spoken
 _LEVELS = ("caption_brief", "caption_normal", "caption_detailed")
 _FRAME = (*_LEVELS, "caption_evidence", "caption_facts")
@@ -30,7 +31,7 @@ class Captions(Stage):
     """
 
     name = "captions"
-    version = "3"
+    version = "4"
     reads = ("frames.frame_index",)
     optional = (
         "videos.duration_s",
@@ -133,7 +134,8 @@ def _facts(window: Window, shots: list[dict[str, Any]], context: str) -> Iterato
     for frame, (row,) in rows_by_frame(window.rows["frames"]):
         number = bisect_right(borders, frame) - 1
         clip = bisect_right(starts, row["pts"]) - 1
-        inside = clip >= 0 and row["pts"] < clips[clip]["end_pts"]
+        shot = shots[number] if number >= 0 else None
+        inside = clip >= 0 and row["pts"] < clips[clip]["end_pts"] and _shows(clips[clip], shot)
         things = None
         if objects is not None:
             found = [_thing(o, tracks, width * height) for o in objects.get(frame)]
@@ -153,13 +155,21 @@ def _facts(window: Window, shots: list[dict[str, Any]], context: str) -> Iterato
             clips[clip] if inside else None,
             state,
             row.get("alignment"),
-            shots[number] if number >= 0 else None,
+            shot,
             row["pts"] - before[0] if before is not None and before[1] == number else None,
             context,
             last if last and state and last.episode == state.episode else None,
             row["pts"] - before[0] if before is not None else None,
         )
         before = (row["pts"], number, state)
+
+
+def _shows(clip: Mapping[str, Any], shot: Mapping[str, Any] | None) -> bool:
+    """Whether what a clip was taken for can be said of a shot."""
+    if shot is None:
+        return True
+    first, last = max(clip["start_pts"], shot["start_pts"]), min(clip["end_pts"], shot["end_pts"])
+    return bool(last - first >= _IN_SHOT * (clip["end_pts"] - clip["start_pts"]))
 
 
 class _Walk:
