@@ -30,6 +30,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,16 @@ class Bench:
         if role == "clip_classifier":
             return [np.stack([self.image(180, 320) for _ in range(32)]) for _ in range(count)]
         if role == "flow":
-            return [(self.image(270, 480), self.image(270, 480)) for _ in range(count)]
+            return list(pairwise([self.image(270, 480) for _ in range(count + 1)]))
         return [self.image() for _ in range(count)]
+
+
+def fresh(role: str, items: list[Any]) -> list[Any]:
+    """The same; pairs of frames as new arrays, so that no feature map of the last round is known.
+    Within a run of pairs each frame but the ends is in two, as in a video."""
+    if role != "flow":
+        return items
+    return list(pairwise([items[0][0].copy(), *(later.copy() for _, later in items)]))
 
 
 def call(role: str, model: Any, items: list[Any], threads: int) -> None:
@@ -180,7 +189,9 @@ def flops(bench: Bench, role: str, model: Any) -> float | None:
     """Operations of one call's matrix products, convolutions and attention."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    item = bench.items(role, 1)[0]
+    before, item = bench.items(role, 2)
+    if role == "flow":
+        one(role, model, before)  # of a run of pairs only the later frame is new
     with FlopCounterMode(display=False) as counter:
         one(role, model, item)
     return float(counter.get_total_flops()) or None
@@ -223,7 +234,7 @@ def measured(bench: Bench, role: str, model: Any) -> dict[str, Any]:
             call(role, model, items[: max(1, count // (1 if bench.on_gpu else 4))], threads)
         warm_up = time.perf_counter() - begun
         least = 3.0 if bench.on_gpu else 1.0
-        seconds = bench.seconds(lambda: call(role, model, items, threads), least, 6)
+        seconds = bench.seconds(lambda: call(role, model, fresh(role, items), threads), least, 6)
     rate = count / seconds
     row: dict[str, Any] = {"items_s": rate, "warm_up_s": warm_up, "notes": notes}
     nets = networks(model)
@@ -255,11 +266,10 @@ def together(bench: Bench, loads: dict[str, tuple[str, Callable[..., Any]]], roo
         except Exception as error:
             bench.report["skipped"].append(f"{role} in the plan: {error}")
     frames = [bench.image() for _ in range(max(1, round(FPS * seconds)))]
-    pairs = bench.items("flow", 8)
     clips = bench.items("clip_classifier", 4)
     work = {role: frames for role in models if role not in ("flow", "clip_classifier")}
     if "flow" in models:
-        work["flow"] = [pairs[i % 8] for i in range(round(FLOW_FPS * seconds))]
+        work["flow"] = bench.items("flow", round(FLOW_FPS * seconds))
     if "clip_classifier" in models:
         work["clip_classifier"] = [clips[i % 4] for i in range(max(1, round(seconds / CLIP_S)))]
     for role, items in work.items():
