@@ -1,5 +1,7 @@
 """The probe on made episodes where it is known which signal tells what comes."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -84,3 +86,9 @@ def test_headings_turn_the_world_into_forward_and_left():
 def test_too_few_videos_is_one_line():
     with pytest.raises(UsageError, match="needs 4"):
         probe([episode(n) for n in range(3)])
+
+
+def test_nothing_to_predict_is_told_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert windows([]).parts == ()

@@ -75,3 +75,11 @@ def test_wrong_use_is_one_line(tmp_path, capsys):
     write(tmp_path / "ds", 1)
     assert run(["train", str(tmp_path / "ds")]) == 2
     assert "the probe needs 4" in capsys.readouterr().err
+
+
+def test_a_video_that_stands_in_several_datasets_counts_once(tmp_path, capsys):
+    write(tmp_path / "ds", 1)
+    assert run(["train", *[str(tmp_path / "ds")] * 4]) == 2
+    said = capsys.readouterr().err
+    assert said.count("ds/video0 was read before; a video counts once") == 3
+    assert "1 of 1 videos have" in said

@@ -51,6 +51,11 @@ class Episode:
     groups: Mapping[str, F32] = field(default_factory=dict)
     embeddings_ND: F32 | None = None
 
+    @property
+    def video_id(self) -> str:
+        """The video's alone, the same in every dataset."""
+        return self.name.rpartition("/")[2]
+
 
 def read_episodes(dataset: Dataset) -> list[Episode]:
     """Every video of a dataset that has a state or embeddings, in order.

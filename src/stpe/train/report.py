@@ -48,7 +48,8 @@ def train(
     """Train on the videos of some datasets, and measure on those of them that are held out.
 
     Args:
-        datasets: dataset folders; each video is an episode.
+        datasets: dataset folders; each video is an episode. One that stands in several of them
+            counts once: what is held out must not be among what was learnt from.
         seed: decides what is held out and all random numbers.
         weights: where to keep the temporal module, trained on all videos; not kept without.
         say: told what is being done.
@@ -58,18 +59,21 @@ def train(
         StpeError: a dataset cannot be read, or nothing could be measured.
     """
     import_torch()
-    episodes: list[Episode] = []
+    episodes: dict[str, Episode] = {}
     for path in datasets:
         say(f"reading {path}")
-        episodes += read_episodes(open_dataset(path))
+        for episode in read_episodes(open_dataset(path)):
+            if episode.video_id in episodes:
+                say(f"{episode.name} was read before; a video counts once")
+            episodes.setdefault(episode.video_id, episode)
     skipped: dict[str, str] = {}
     dynamics = temporal = None
     try:
-        dynamics = probe(episodes, seed, say)
+        dynamics = probe(list(episodes.values()), seed, say)
     except UsageError as error:
         skipped["dynamics probe"] = str(error)
     try:
-        temporal = train_temporal(episodes, seed, weights, say)
+        temporal = train_temporal(list(episodes.values()), seed, weights, say)
     except UsageError as error:
         skipped["temporal module"] = str(error)
     if dynamics is None and temporal is None:

@@ -63,7 +63,9 @@ def windows(episodes: Sequence[Episode]) -> Windows:
             before = _change(episode, i - 1, i, episode.times_N[i] - episode.times_N[i - 1], i)
             persistence.append(np.array([*before[:4], 0.0]))
     target = np.array(targets).reshape(-1, len(PARTS))
-    kept = np.isfinite(target).any(0) & (np.nan_to_num(target).std(0) > 1e-9)
+    known = np.nan_to_num(target)
+    moves = known.std(0) > 1e-9 if len(known) else np.zeros(len(PARTS), np.bool_)
+    kept = np.isfinite(target).any(0) & moves
     whole = np.isfinite(target[:, kept]).all(1)
     return Windows(
         np.array(which, np.int64)[whole],
