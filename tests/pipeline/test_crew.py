@@ -150,17 +150,20 @@ from stpe.errors import InterruptedRunError
 from stpe.stages import registry
 
 registry.STAGES = toys.STAGES
-with Engine("embedded", workers=1, devices=("cpu",)) as engine:
+with Engine("embedded", workers=1, devices=("cpu", "cpu")) as engine:
     try:
-        engine.process(sys.argv[1], sys.argv[2])
+        engine.process(sys.argv[2:], sys.argv[1])
     except InterruptedRunError as error:
         sys.exit(error.exit_code)
 """
 
 
-def test_ctrl_c_ends_the_processes(clip, tmp_path):
+@pytest.mark.parametrize("count", [1, 2])
+def test_ctrl_c_ends_the_processes(clip, tmp_path, count):
+    other = toys.write_clip(tmp_path / "b.mp4", 4)
+    sources = [str(clip), str(other)][:count]
     leader = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, str(clip), str(tmp_path / "ds")],
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "ds"), *sources],
         env={
             **os.environ,
             "TOY_PAUSE_S": "5",
