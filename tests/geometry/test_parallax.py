@@ -180,3 +180,20 @@ def test_a_path_that_does_not_fit_gives_no_scale():
     assert step_scales(travel, 7 * travel) == pytest.approx(np.full(30, 7.0))
     assert np.isnan(step_scales(travel, travel * np.exp(rng.normal(0, 2, 30)))).all()
     assert np.isnan(step_scales(travel, np.full(30, np.nan))).all()
+
+
+def test_what_is_fixed_to_the_screen_has_no_depth():
+    points, _ = grid()
+    weapon = (np.abs(points - [320, 400]) < [90, 90]).all(axis=1)
+    follower = Follower()
+    for number, (_, move, _, _) in enumerate(walk(24)):
+        turns = np.array([0.0, 4.0, 0.0]) if number < 12 else np.zeros(3)
+        flow = flow_of(turns, move, room_depth(np.eye(4)))
+        flow[weapon] *= 0.1
+        seen = field_of(flow)
+        follower, _ = follower.advanced(
+            seen, CAMERA, np.radians(turns), move / np.linalg.norm(move), 0.1
+        )
+    known = follower.depth.known
+    assert not known[weapon].any()
+    assert known[~weapon].mean() > 0.5

@@ -21,13 +21,18 @@ from stpe.geometry.rotation import matrix_of
 
 F64 = NDArray[np.float64]
 
-#: Deviation of flow: pixels of the grid it was computed on, and a share of what translation adds.
-_NOISE, _NOISE_SHARE = 0.4, 0.1
+#: Deviation of flow: pixels of the grid it was computed on, a share of what translation adds, and a
+#: share of all of it, as a turn's own error and the lens's grow with it.
+_NOISE, _NOISE_SHARE, _FLOW_SHARE = 0.4, 0.1, 0.06
 #: Deviations off its epipolar line, or from the depth known before, up to which a sample counts.
 _OFF_LINE, _OFF_DEPTH = 2.5, 3.0
 _LEAST_WEIGHT = 0.1
 #: Share of its knowledge that a depth keeps from one interval to the next.
 _KEPT = 0.6
+#: Pixels of the grid that a turn must move a cell to tell whether it is fixed to the screen, the
+#: share of that up to which it did not follow, how much one interval weighs, and the score from
+#: which a cell is fixed.
+_TOLD_PX, _STUCK_SHARE, _FIXED_WEIGHT, _FIXED = 2.0, 0.6, 0.05, 0.1
 #: Relative deviation from which a depth is no longer one.
 LEAST_KNOWN = 0.5
 _LEAST_SAMPLES = 40
@@ -61,6 +66,14 @@ class InverseDepth:
     def known(self) -> NDArray[np.bool_]:
         """Which cells have a depth."""
         return self.relative_std < LEAST_KNOWN
+
+    def without(self, cells_N: NDArray[np.bool_]) -> InverseDepth:
+        """The same with some cells unknown."""
+        return InverseDepth(
+            np.where(cells_N, 0.0, self.value_N),
+            np.where(cells_N, 0.0, self.information_N),
+            self.shape,
+        )
 
     def scaled(self, factor: float) -> InverseDepth:
         """The same scene with all lengths divided by `factor`."""
@@ -123,6 +136,7 @@ def triangulate(field: FlowField, camera: Intrinsics, step: Step) -> InverseDept
     good = (field.weight_N > _LEAST_WEIGHT) & (np.abs(across) < _OFF_LINE * noise)
     # What lies behind the camera by more than noise is moving, or wrong.
     good &= value > -2 * noise / np.sqrt(size)
+    noise = np.hypot(noise, _FLOW_SHARE * np.linalg.norm(step.after_N2 - step.rays_N2, axis=1))
     information = np.where(good, field.weight_N * size / noise**2, 0.0)
     return InverseDepth(np.where(good, value, 0.0), information, field.shape)
 
@@ -180,6 +194,26 @@ def carry(known: InverseDepth, field: FlowField, step: Step, length: float) -> I
     return InverseDepth(value, np.where(information > 1e-9, information, 0.0), known.shape)
 
 
+def _stuck(
+    before_N: F64 | None, field: FlowField, camera: Intrinsics, step: Step, measured: InverseDepth
+) -> F64 | None:
+    """`Follower.stuck_N` after an interval: a turn moves all of a scene, near or far.
+
+    What a camera turns about while it moves past stays in place too, but at a depth that fits.
+    """
+    focal = np.array([camera.fx, camera.fy]) / field.unit
+    turned_N2 = step.turned_N3[:, :2] / np.maximum(step.turned_N3[:, 2:], 1e-3)
+    wanted_N = np.linalg.norm((turned_N2 - step.rays_N2) * focal, axis=1)
+    moved_N = np.linalg.norm((step.after_N2 - step.rays_N2) * focal, axis=1)
+    told = (wanted_N > _TOLD_PX) & (field.weight_N > _LEAST_WEIGHT)
+    if not told.any():
+        return before_N
+    if before_N is None or len(before_N) != len(told):
+        before_N = np.zeros(len(told))
+    stuck = (moved_N < _STUCK_SHARE * wanted_N) & (measured.information_N == 0)
+    return np.where(told, before_N + _FIXED_WEIGHT * (stuck - before_N), before_N)
+
+
 def _sampled(image: NDArray[np.float32], x: F64, y: F64) -> NDArray[np.float32]:
     return np.asarray(
         cv2.remap(
@@ -205,10 +239,17 @@ class Follower:
     Attributes:
         depth: None where nothing is known yet.
         speed: length of the last step that could be measured, a second; None before any.
+        stuck_N: of each cell the recent share of turns that it did not follow, such as a weapon
+            or a display, which is no part of the scene; None before any turn.
     """
 
     depth: InverseDepth | None = None
     speed: float | None = None
+    stuck_N: F64 | None = None
+
+    def lost(self) -> Follower:
+        """With no depth in sight; what is fixed to the screen stays."""
+        return Follower(stuck_N=self.stuck_N)
 
     def advanced(
         self,
@@ -229,22 +270,27 @@ class Follower:
             length: of the step, where it is known from elsewhere.
         """
         step = Step.of(field, camera, rotation_rad, move_3)
+        measured = triangulate(field, camera, step)
+        stuck_N = _stuck(self.stuck_N, field, camera, step, measured)
+        fixed = np.zeros(len(field.weight_N), bool) if stuck_N is None else stuck_N > _FIXED
         if move_3 is None:
             if self.depth is None:
-                return self, 0.0
-            return Follower(carry(self.depth, field, step, 0.0), self.speed), 0.0
-        measured = triangulate(field, camera, step)
+                return Follower(None, self.speed, stuck_N), 0.0
+            depth = carry(self.depth, field, step, 0.0).without(fixed)
+            return Follower(depth, self.speed, stuck_N), 0.0
+        measured = measured.without(fixed)
         known = measured.known
         if length is None:
             length = self._length(measured, seconds)
         if length is None:
             if known.sum() < _LEAST_SAMPLES:
-                return self if self.depth is None else Follower(None, None), None
+                return Follower(stuck_N=stuck_N), None
             length = float(np.median(measured.value_N[known]))
         depth = measured.scaled(1 / length)
         if self.depth is not None:
             depth = fuse(depth, self.depth)
-        return Follower(carry(depth, field, step, length), length / seconds), length
+        depth = carry(depth, field, step, length).without(fixed)
+        return Follower(depth, length / seconds, stuck_N), length
 
     def _length(self, measured: InverseDepth, seconds: float) -> float | None:
         if self.depth is None:

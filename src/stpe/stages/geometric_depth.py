@@ -52,7 +52,7 @@ class _Path:
 
     def lost(self) -> _Path:
         """After an interval of which nothing is known."""
-        return replace(self, follower=Follower(), known=False)
+        return replace(self, follower=self.follower.lost(), known=False)
 
     def at_frame(self, shot: int) -> _Path:
         """At an analysis frame: on the same trajectory if it could be followed up to here."""
@@ -72,18 +72,21 @@ class _Path:
         numbers += self.facing_33.ravel().tolist()
         h, w = (0, 0) if depth is None else depth.shape
         parts: list[Any] = [] if depth is None else [*depth.value_N, *depth.information_N]
-        return pa.table({"path": pa.array([h, w, *map(float, numbers), *parts], pa.float64())})
+        stuck = [] if self.follower.stuck_N is None else self.follower.stuck_N.tolist()
+        line = [h, w, *map(float, numbers), *parts, *stuck]
+        return pa.table({"path": pa.array(line, pa.float64())})
 
     @classmethod
     def of(cls, table: pa.Table) -> _Path:
         """From a carried state."""
         n = table["path"].to_numpy()
         shape = int(n[0]), int(n[1])
-        depth = None
-        if shape[0]:
-            value, information = n[18:].reshape(2, -1)
-            depth = InverseDepth(value, information, shape)
-        follower = Follower(depth, None if math.isnan(n[4]) else float(n[4]))
+        depth, cells = None, shape[0] * shape[1]
+        if cells:
+            depth = InverseDepth(n[18 : 18 + cells], n[18 + cells : 18 + 2 * cells], shape)
+        stuck_N = n[18 + 2 * cells :]
+        speed = None if math.isnan(n[4]) else float(n[4])
+        follower = Follower(depth, speed, stuck_N if len(stuck_N) else None)
         facing = n[9:18].reshape(3, 3)
         return cls(follower, int(n[2]), n[3] > 0.5, n[6:9], facing, int(n[5]))
 
@@ -97,7 +100,7 @@ class GeometricDepth(Stage):
     """
 
     name = "geometric_depth"
-    version = "2"
+    version = "3"
     reads = (
         "frames.frame_index",
         *FLOW,
@@ -169,7 +172,7 @@ def _after(
     if (motion["camera_confidence"][row].as_py() or 0.0) < LEAST_TRUST:
         if length is None:
             return path.lost()
-        follower = Follower()
+        follower = path.follower.lost()
     else:
         follower, length = path.follower.advanced(seen, camera, turn, move, seconds, length)
         if length is None:

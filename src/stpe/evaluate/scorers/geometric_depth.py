@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stpe.evaluate.dense import scale_and_shift
 from stpe.evaluate.measure import Belief, Measure, NotScoredError, Series
 from stpe.evaluate.scorers.depth import at_cells, within
 from stpe.evaluate.truth import Truth
@@ -55,7 +56,13 @@ def score(view: View, truth: Truth) -> list[Measure]:
         predicted = m.predicted_N * factors[m.trajectory]
         near = within(m.true_N, predicted)
         error = np.abs(predicted - m.true_N) / m.true_N
-        sums.append([error.sum(), near.sum(), len(m.true_N), m.cells])
+        if not len(m.true_N):
+            sums.append([0.0, 0.0, 0.0, m.cells, 0.0, 0.0])
+            continue
+        wall = scale_and_shift(m.true_N, np.zeros_like(m.true_N))
+        wall_error, wall_near = np.abs(wall - m.true_N) / m.true_N, within(m.true_N, wall)
+        of_wall = wall_error.sum(), wall_near.sum()
+        sums.append([error.sum(), near.sum(), len(m.true_N), m.cells, *of_wall])
         chosen = random.permutation(len(near))[:_SAMPLES]
         trust.append(m.confidence_N[chosen])
         right.append(near[chosen])
@@ -63,15 +70,19 @@ def score(view: View, truth: Truth) -> list[Measure]:
     fitted = any(not m.scaled for m in maps)
     note = "one scale fitted a trajectory" if fitted else "scale from the state log, nothing fitted"
     n, blocks = int(parts[:, 2].sum()), view.blocks
+    wall_name = "a flat wall fitted to the truth of the same cells"
     belief = Belief(np.concatenate(trust), np.concatenate(right).astype(np.float64),
                     "within a factor 1.25")  # fmt: skip
     series = Series(frames, parts[:, 0] / np.maximum(parts[:, 2], 1), "AbsRel")
     return [
         Measure(f"frames.{_DEPTH}", "AbsRel", "1", "lower", n, "samples",
-                blocks.ratio(frames, parts[:, 0], parts[:, 2]), note=note, series=series,
-                belief=belief),
+                blocks.ratio(frames, parts[:, 0], parts[:, 2]),
+                baseline=blocks.ratio(frames, parts[:, 4], parts[:, 2]), baseline_name=wall_name,
+                note=note, series=series, belief=belief),
         Measure(f"frames.{_DEPTH}", "delta < 1.25", "1", "higher", n, "samples",
-                blocks.ratio(frames, parts[:, 1], parts[:, 2]), note=note),
+                blocks.ratio(frames, parts[:, 1], parts[:, 2]),
+                baseline=blocks.ratio(frames, parts[:, 5], parts[:, 2]), baseline_name=wall_name,
+                note=note),
         Measure(f"frames.{_DEPTH}", "share known", "1", "higher", int(parts[:, 3].sum()), "cells",
                 blocks.ratio(frames, parts[:, 2], parts[:, 3]),
                 note="of the cells whose true depth is known"),
