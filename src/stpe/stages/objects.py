@@ -9,7 +9,7 @@ be as small as it sees. What belongs to none of its classes still looks a little
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -52,10 +52,11 @@ COLUMNS = (
 DETECTED = 0.3  # detector's score
 CERTAIN = 0.5  # below this score a detection needs a mask that stands out
 SUPPORT = 0.15  # confidence as an unnamed object that such a mask needs
-PROPOSALS = 8  # a frame
-#: Of the detector's boxes with a score from here to DETECTED so many are proposals too, best first.
+PROPOSALS = 12  # a frame
+#: Of the detector's boxes with a score from here to DETECTED so many are among them, best first.
 DOUBTED, DOUBTS = 0.02, 8
-SAME_THING = 0.5  # IoU from which a box adds nothing to a better one
+#: IoU from which a box adds nothing to a surer one, and from which two are the same.
+SAME_THING, SAME_BOX = 0.5, 0.8
 UNNAMED = 0.5  # confidence from which an unnamed object is kept
 SMALLEST_SHARE, LARGEST_SHARE = 0.0005, 0.5  # of the image, for an unnamed object
 GOOD_MASK = 0.5  # IoU of a mask's box with the detector's from which it refines it
@@ -67,7 +68,7 @@ class Objects(Stage):
     """`objects` rows of each analysis frame, most confident first."""
 
     name = "objects"
-    version = "4"
+    version = "5"
     optional = (
         "frames.dense",
         "frames.dense_shape",
@@ -159,15 +160,19 @@ class Objects(Stage):
         if self._by_text:
             by_text, text_masks = self._segmenter.from_text(encoded, self._by_text)
             named += [masked(by_text, text_masks, i, origin) for i in range(len(by_text))]
-        candidates = [
-            _unnamed(mask, float(quality), evidence, float(score))
-            for mask, quality, score in zip(
-                masks.masks_NHW[len(boxes) :], masks.scores_N[len(boxes) :], scores, strict=True
-            )
-        ]
-        good = [c for c in candidates if c is not None and c.confidence >= UNNAMED]
-        named = one_name_each(named)
-        return named + distinct(good, named)
+        found = one_name_each(named)
+        # What the detector doubts may be a part: it adds to what stands out, and replaces none.
+        for doubted in (False, True):
+            candidates = [
+                _unnamed(mask, float(quality), evidence, float(score))
+                for mask, quality, score in zip(
+                    masks.masks_NHW[len(boxes) :], masks.scores_N[len(boxes) :], scores, strict=True
+                )
+                if (score > 0) == doubted
+            ]
+            good = [c for c in candidates if c is not None and c.confidence >= UNNAMED]
+            found += distinct(good, found)
+        return found
 
 
 def masked(detections: Detections, masks: Masks, index: int, origin: str) -> Instance:
@@ -205,24 +210,32 @@ def _supported(instance: Instance, evidence: Evidence) -> bool:
 
 
 def _unnamed_boxes(seen: Detections, named_N4: F32, coarse_M4: F32) -> tuple[F32, F32]:
-    """Boxes (pixels) to look for unnamed objects in, none much like a named one or a better one,
-    and the detector's score of each: first those that it doubts, then the coarse proposals."""
-    kept = list(named_N4)
+    """At most PROPOSALS boxes (pixels) to look for unnamed objects in, and the detector's score of
+    each: coarse ones, and before the least of these what the detector doubts. None is like a named
+    one, and none that it doubts is like a better one or nearly the same as a coarse one, which may
+    hold a whole of which it is a part."""
+    doubted = list(named_N4)
     scores: list[float] = []
     for i in np.argsort(-seen.scores_N, kind="stable"):
-        if len(scores) == DOUBTS:
-            break
-        box = seen.boxes_N4[i]
-        if seen.scores_N[i] < DETECTED and _is_new(box, kept):
-            kept.append(box)
-            scores.append(float(seen.scores_N[i]))
-    coarse = [box for box in coarse_M4 if _is_new(box, kept)]
-    boxes = np.array([*kept[len(named_N4) :], *coarse], np.float32).reshape(-1, 4)
-    return boxes, np.array(scores + [0.0] * len(coarse), np.float32)
+        box, score = seen.boxes_N4[i], float(seen.scores_N[i])
+        if score < DETECTED and len(scores) < DOUBTS and _is_new(box, doubted, SAME_THING):
+            doubted.append(box)
+            scores.append(score)
+    coarse = [
+        box for box in coarse_M4[: PROPOSALS - len(scores)] if _is_new(box, named_N4, SAME_THING)
+    ]
+    pairs = zip(doubted[len(named_N4) :], scores, strict=True)
+    kept = [(box, score) for box, score in pairs if _is_new(box, coarse, SAME_BOX)]
+    boxes = [*coarse, *(box for box, _ in kept)]
+    zeros = [0.0] * len(coarse)
+    return (
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array([*zeros, *(score for _, score in kept)], np.float32),
+    )
 
 
-def _is_new(box_4: F32, kept: list[F32]) -> bool:
-    return not kept or float(box_iou(box_4[None], np.array(kept)).max()) < SAME_THING
+def _is_new(box_4: F32, kept: Sequence[F32] | F32, least: float) -> bool:
+    return not len(kept) or float(box_iou(box_4[None], np.array(kept)).max()) < least
 
 
 def _unnamed(
