@@ -144,7 +144,7 @@ def walked(seed: int) -> VideoMotion:
     near = 1 + 0.3 * np.sin(starts / 3)
     noise = rng.normal(size=(2, len(starts)))
     turned = 40.0 * (ends - starts) + 0.2 * noise[0]
-    return VideoMotion(starts, ends, turned, 0 * turned, grew * near + 0.02 * noise[1])
+    return VideoMotion(starts, ends, turned, 0 * turned, grew * near + 0.01 * noise[1])
 
 
 def test_the_way_ahead_tells_what_an_even_turn_cannot() -> None:

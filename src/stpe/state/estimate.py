@@ -35,7 +35,7 @@ FINE_S, FINE_REACH_S = 0.005, 0.075
 #: Least seconds of known motion, in all and in a window.
 LEAST_S, LEAST_WINDOW_S = 4.0, 1.6
 #: Least correlation of a peak, its least evidence, and by how much it must exceed any other, nats.
-LEAST_R, LEAST_NATS, LEAST_LEAD = 0.5, 20.0, 14.0
+LEAST_R, LEAST_NATS, LEAST_LEAD = 0.65, 20.0, 14.0
 #: Correlation that logs of other episodes do not come near, and what it must have then.
 SURE_R, SURE_NATS, SURE_LEAD = 0.8, 8.0, 6.0
 #: Evidence in nats, and share of the best correlation, at the lag a log claims from which motion
