@@ -52,7 +52,7 @@ COLUMNS = (
 DETECTED = 0.3  # detector's score
 CERTAIN = 0.5  # below this score a detection needs a mask that stands out
 SUPPORT = 0.15  # confidence as an unnamed object that such a mask needs
-PROPOSALS = 12  # a frame
+PROPOSALS = 16  # a frame
 #: Of the detector's boxes with a score from here to DETECTED so many are among them, best first.
 DOUBTED, DOUBTS = 0.02, 8
 #: IoU from which a box adds nothing to a surer one, and from which two are the same.
@@ -68,7 +68,7 @@ class Objects(Stage):
     """`objects` rows of each analysis frame, most confident first."""
 
     name = "objects"
-    version = "5"
+    version = "6"
     optional = (
         "frames.dense",
         "frames.dense_shape",
