@@ -106,10 +106,19 @@ def tables(folder: Path) -> dict[str, pa.Table]:
 def compare(expected: dict[str, pa.Table], folder: Path) -> int:
     """1 if the dataset at `folder` differs, saying where."""
     got = tables(folder)
-    differing = [name for name in expected if not got[name].equals(expected[name])]
+    differing = [name for name in expected if not same(got[name], expected[name])]
     if differing:
         print(f"  differs in {', '.join(differing)}")
     return int(bool(differing))
+
+
+def same(a: pa.Table, b: pa.Table) -> bool:
+    """Equal to the bit. `equals` alone holds a NaN, an unknown cell of a depth map, unlike itself;
+    the text of a number tells it from every other."""
+    return a.column_names == b.column_names and all(
+        x.equals(y) or repr(x.to_pylist()) == repr(y.to_pylist())
+        for x, y in zip(a.columns, b.columns, strict=True)
+    )
 
 
 if __name__ == "__main__":
