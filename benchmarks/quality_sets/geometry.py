@@ -26,6 +26,7 @@ from stpe.stages.trajectory import Trajectory
 from stpe.video.frame import Frame
 
 SURE = 0.8
+SAMPLING = "7-Scenes at 10 Hz, reported every half second; RealEstate clips whole"
 
 
 def run(data: Path) -> list[dict[str, Any]]:
