@@ -19,6 +19,9 @@ _GROUPS = 60
 _LEAST = 25
 #: Half a right and half a wrong pair are added to every group: certainty is never learnt.
 _PRIOR = 0.5
+#: At no confidence the curve is this much of its first knot: nothing is known of what lies between,
+#: but it keeps its order.
+_BELOW = 0.9
 
 
 def fit(confidence_N: F64, correct_N: F64) -> Curve:
@@ -45,7 +48,10 @@ def fit(confidence_N: F64, correct_N: F64) -> Curve:
     place = np.array([confidence[g].mean() for g in groups])
     weight = np.array([len(g) for g in groups], np.float64)
     value = np.array([(correct[g].sum() + _PRIOR) / (len(g) + 2 * _PRIOR) for g in groups])
-    return Curve(*_pooled(place, value, weight))
+    places, values = _pooled(place, value, weight)
+    if places[0] > 0:
+        places, values = (0.0, *places), (round(_BELOW * values[0], 4), *values)
+    return Curve(places, values)
 
 
 def _pooled(place_N: F64, value_N: F64, weight_N: F64) -> tuple[tuple[float, ...], ...]:
