@@ -83,9 +83,16 @@ def test_pools_where_more_confidence_is_less_often_right():
     said = np.repeat([0.1, 0.5, 0.9], 50)
     right = np.concatenate([np.zeros(50), np.ones(50), np.tile([0.0, 1.0], 25)])
     curve = fit(said, right)
-    assert len(curve.raw) == 2
-    assert curve.calibrated[1] == pytest.approx(0.75, abs=0.02)
+    assert curve.raw[1:] == pytest.approx((0.1, 0.7))
+    assert curve.calibrated[2] == pytest.approx(0.75, abs=0.02)
     assert isinstance(curve, Curve)
+
+
+def test_what_lies_below_the_first_knot_keeps_its_order():
+    curve = fit(np.repeat([0.6, 0.9], 50), np.ones(100))
+    below = curve.apply(np.array([0.0, 0.3, 0.6]))
+    assert (np.diff(below) > 0).all()
+    assert below[0] > 0.8
 
 
 class _Doubt(Stage):
