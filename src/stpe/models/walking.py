@@ -1,11 +1,12 @@
-"""How a session walks through the frames of its video: what `VideoSession.propagate` promises."""
+"""What every video session promises alike: which prompts it takes, which frames it walks."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from stpe.errors import UsageError
-from stpe.models.roles import Direction, VideoFrames
+from stpe.models.roles import Direction, VideoFrames, VideoPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +67,19 @@ def check_frame(frames: VideoFrames, index: int) -> None:
     """Raise UsageError where the video has no such frame."""
     if not 0 <= index < len(frames.pts):
         raise UsageError(f"there is no frame {index}; give 0 to {len(frames.pts) - 1}")
+
+
+def check_prompt(
+    frames: VideoFrames,
+    index: int,
+    prompt: VideoPrompt,
+    object_id: int | None,
+    known: Collection[int],
+) -> None:
+    """Raise UsageError where `VideoSession.prompt` cannot take these arguments: there is no such
+    frame, none of the `known` objects is `object_id`, or words are to correct one."""
+    check_frame(frames, index)
+    if object_id is not None and object_id not in known:
+        raise UsageError(f"there is no object {object_id}; give one of {list(known)}")
+    if object_id is not None and prompt.texts:
+        raise UsageError("words make new objects; correct one with a box, points or a mask")

@@ -37,7 +37,7 @@ from stpe.models.roles import (
     VideoObject,
     VideoPrompt,
 )
-from stpe.models.walking import Walk, check_frame, walks
+from stpe.models.walking import Walk, check_prompt, walks
 from stpe.video.frame import ImageHW3
 
 LONG_SIDE = 1024  # of the frames looked at: the segmenter's own
@@ -184,11 +184,7 @@ class Session:
         self, frame_index: int, prompt: VideoPrompt, object_id: int | None = None
     ) -> VideoFrame:
         """See `stpe.models.roles.VideoSession.prompt`."""
-        check_frame(self._frames, frame_index)
-        if object_id is not None and object_id not in self._objects:
-            raise UsageError(f"there is no object {object_id}; give one of {self.object_ids}")
-        if object_id is not None and prompt.texts:
-            raise UsageError("words make new objects; correct one with a box, points or a mask")
+        check_prompt(self._frames, frame_index, prompt, object_id, self.object_ids)
         look = _Look(self._models, self._frames.image(frame_index))
         touched = [
             self._make(frame_index, look, mask, score, label)

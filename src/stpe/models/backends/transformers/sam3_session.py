@@ -26,7 +26,7 @@ from stpe.models.backends.transformers.sam3_named import NamedObjects
 from stpe.models.backends.transformers.sam3_pointed import PointedObjects, Points
 from stpe.models.roles import Direction, VideoFrame, VideoFrames, VideoPrompt
 from stpe.models.torch_runtime.network import import_torch
-from stpe.models.walking import Walk, check_frame, walks
+from stpe.models.walking import Walk, check_prompt, walks
 
 if TYPE_CHECKING:
     import torch
@@ -86,11 +86,7 @@ class Session:
         self, frame_index: int, prompt: VideoPrompt, object_id: int | None = None
     ) -> VideoFrame:
         """See `stpe.models.roles.VideoSession.prompt`."""
-        check_frame(self._frames, frame_index)
-        if object_id is not None and object_id not in self.object_ids:
-            raise UsageError(f"there is no object {object_id}; give one of {self.object_ids}")
-        if object_id is not None and prompt.texts:
-            raise UsageError("words make new objects; correct one with a box, points or a mask")
+        check_prompt(self._frames, frame_index, prompt, object_id, self.object_ids)
         image = self._frames.image(frame_index)
 
         def name_and_point() -> Waiting:
