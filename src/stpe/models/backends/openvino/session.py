@@ -28,6 +28,11 @@ Precision = Literal["f32", "bf16"]
 #: and a server is shown images of any shape.
 SHAPES_KEPT = 16
 
+# The binding fills its table of types when it first looks one up. Two threads in that at once wait
+# for each other for ever, one for the table with Python's lock in hand, the other the reverse; so
+# it is looked up once here, where an import keeps other threads out.
+ov.Type.f32.to_dtype()
+
 
 def core_count() -> int:
     """Cores this process may use."""
