@@ -77,7 +77,7 @@ def test_a_picture_that_would_burst_is_refused_by_its_header(live, bomb, mime):
     failed = refused(live.infer, "object-detection", bomb, mime)
     assert failed.status == 413
     assert "pixels" in str(failed)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 5
 
 
 @pytest.mark.weights
