@@ -32,8 +32,10 @@ from stpe.stages.stage import ANALYSIS, Span
 from stpe.video.sampler import Measured, sample
 from stpe.video.source import Source
 
-#: Chunks whose frames are held at once, besides the one being decoded.
-CHUNKS_IN_FLIGHT = 3
+#: Chunks whose frames are held at once, besides the one being decoded. Two keep a few cores busy;
+#: a third would only take memory there.
+CHUNKS_IN_FLIGHT, CHUNKS_MANY_CORES = 2, 3
+MANY_CORES = 5
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,8 @@ class _Run:
     def _release(self, nodes: Sequence[Node], chunk: Chunk) -> bool:
         if not nodes:
             return False
-        self.pool.wait(lambda: self.jobs.places < CHUNKS_IN_FLIGHT)
+        most = CHUNKS_IN_FLIGHT if self.pool.workers < MANY_CORES else CHUNKS_MANY_CORES
+        self.pool.wait(lambda: self.jobs.places < most)
         self.jobs.release(nodes, chunk.span, chunk)
         return True
 

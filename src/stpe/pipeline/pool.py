@@ -30,6 +30,7 @@ class Pool:
     """
 
     def __init__(self, workers: int) -> None:
+        self.workers = workers
         lock = threading.RLock()
         self.changed = threading.Condition(lock)
         self._tasks: list[tuple[tuple[int, ...], int, Task]] = []

@@ -15,7 +15,7 @@ VERSION = "1"
 MOTION_FPS = 10.0
 LONGEST_CHUNK_S = 16.0
 FRAMES_A_CHUNK = 32
-#: Pixels of one chunk on all grids together; the executor holds about three chunks.
+#: Pixels of one chunk on all grids together; about three chunks are held, four with many cores.
 CHUNK_BYTES = 192 * 2**20
 
 
