@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
-from stpe.state.estimate import WINDOW_S, Estimate, NoEstimate, estimate
+from stpe.state.estimate import Estimate, NoEstimate, estimate
 from stpe.state.log import StateLog
 from stpe.state.motion import VideoMotion, curves
+from stpe.state.windows import WINDOW_S
 
 F64 = NDArray[np.float64]
 Method = Literal["clock", "frame", "estimated"]

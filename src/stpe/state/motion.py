@@ -27,6 +27,8 @@ F64 = NDArray[np.float64]
 
 #: Length of an interval of `VideoMotion`, about.
 SPAN_S = 0.1
+#: What the fastest tenth of each kind of motion must reach: degrees a second, shares a second.
+LEAST_RATE = {"yaw": 2.0, "pitch": 2.0, "ahead": 0.15}
 #: Last part of a name, and groups it may stand in, of angles that turn with the picture.
 _ANGLES = {
     "yaw": (
@@ -259,3 +261,14 @@ def _ascending(curve: Curve) -> Curve:
     """One value a moment: of rows with the same time the last."""
     later = np.append(np.diff(curve.times_N) > 0, True)
     return Curve(curve.axis, curve.name, curve.view, curve.times_N[later], curve.values_N[later])
+
+
+def moves(axis: str, seen_N: F64, spans_N: F64) -> bool:
+    """Whether a series is known and more than noise about standing still."""
+    rate = np.abs(seen_N) / spans_N
+    return bool(np.isfinite(rate).all()) and float(np.percentile(rate, 90)) > LEAST_RATE[axis]
+
+
+def lasts_s(starts_N: F64) -> float:
+    """About how long a series of intervals is that begin regularly, gaps left out."""
+    return len(starts_N) * float(np.median(np.diff(starts_N))) if len(starts_N) > 1 else 0.0
