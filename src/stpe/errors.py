@@ -68,12 +68,6 @@ class TruthError(StpeError):
     http_status = 422
 
 
-class SomeInputsFailedError(StpeError):
-    """Some sources of one call failed; the others are whole in the dataset."""
-
-    exit_code = 3
-
-
 class InterruptedRunError(StpeError):
     """The user stopped the run; what was finished is kept and the same call resumes."""
 

@@ -25,15 +25,6 @@ def _area(boxes: F64) -> F64:
     return np.asarray(size[..., 0] * size[..., 1])
 
 
-def mask_iou(masks_NHW: NDArray[np.bool_], masks_MHW: NDArray[np.bool_]) -> F64:
-    """Intersection over union, NxM. Two empty masks agree fully (DAVIS convention)."""
-    a_NP = masks_NHW.reshape(len(masks_NHW), -1).astype(np.float32)
-    b_MP = masks_MHW.reshape(len(masks_MHW), -1).astype(np.float32)
-    shared = (a_NP @ b_MP.T).astype(np.float64)
-    union = a_NP.sum(1)[:, None] + b_MP.sum(1)[None] - shared
-    return np.asarray(np.where(union > 0, shared / np.maximum(union, 1), 1.0))
-
-
 def best_pairs(score_NM: F64) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(rows, columns) of the one-to-one matching with the greatest total score.
 

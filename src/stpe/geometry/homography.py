@@ -26,17 +26,11 @@ _PRIOR = np.array([0.3, 0.3, 0.0, 0.3, 0.3, 0.0, 0.1, 0.1])
 
 @dataclass(frozen=True)
 class HomographyFit:
-    """`matrix` 3x3 maps earlier pixels to later ones, last entry one.
-
-    `residual_N2` is flow minus the model's flow, `inlier_N` which samples follow it,
-    `inlier_share` their share of the field's weight, `sigma_px` the inliers' robust deviation.
-    """
+    """`matrix` 3x3 maps earlier pixels to later ones, last entry one; `inlier_share` of the field's
+    weight follows it."""
 
     matrix: F64
-    residual_N2: F64
-    inlier_N: NDArray[np.bool_]
     inlier_share: float
-    sigma_px: float
 
 
 def transform(matrix: F64, points_N2: F64) -> F64:
@@ -77,13 +71,8 @@ def _judge(matrix: F64, field: FlowField) -> HomographyFit | None:
     if not np.isfinite(model).all():
         return None
     residual = field.flow_N2 - model
-    size = np.linalg.norm(residual, axis=1)
-    inlier = size < tolerance_px(field)
-    trusted = field.weight_N > 0
-    share = float(field.weight_N[inlier].sum() / field.weight_N.sum())
-    kept = residual[inlier & trusted]
-    sigma = 1.4826 * float(np.median(np.abs(kept))) if len(kept) else field.unit
-    return HomographyFit(matrix, residual, inlier & trusted, share, max(sigma, 0.05 * field.unit))
+    inlier = np.linalg.norm(residual, axis=1) < tolerance_px(field)
+    return HomographyFit(matrix, float(field.weight_N[inlier].sum() / field.weight_N.sum()))
 
 
 def tolerance_px(field: FlowField) -> F64:
