@@ -8,7 +8,6 @@ shown to hold within the tolerance is `unaligned`, and no state is given.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,32 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
+from stpe.state.claim import Claim, Method, claimed_by
 from stpe.state.estimate import Estimate, NoEstimate, estimate
+from stpe.state.faults import Faults, faults, jitter_ms
 from stpe.state.log import StateLog
 from stpe.state.motion import VideoMotion, curves
 from stpe.state.windows import WINDOW_S
 
 F64 = NDArray[np.float64]
-Method = Literal["clock", "frame", "estimated"]
 
-#: Share of the video's frames that frame numbers must cover where no motion confirms them.
-LEAST_COVER = 0.9
-#: Share of the tolerance by which a log's begin and end may miss the video's and still speak for a
-#: shared clock.
-CLAIM_SHARE = 0.3
 #: Seconds of the video from which a part of the log between pauses must be confirmed by itself.
 LEAST_STRETCH_S = 1.0
-_NAMED = 20
 #: How far from a pause a window's middle must be to lie on one side of it, nearly.
 _HALF = 0.4 * WINDOW_S
-
-
-@dataclass(frozen=True)
-class Faults:
-    """Frame numbers (or row positions, without numbers) of one kind of fault, the first few."""
-
-    count: int
-    first: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -100,16 +86,6 @@ class Certificate:
         return {k: vars(v) if isinstance(v, Faults) else v for k, v in fields.items()}
 
 
-@dataclass(frozen=True)
-class _Claim:
-    """What the log itself says: the video's time of each row (NaN outside), and if that fits."""
-
-    method: Method | None
-    times_N: F64
-    holds: bool
-    reason: str
-
-
 def align(
     log: StateLog,
     frame_times: Sequence[float] | F64,
@@ -132,7 +108,7 @@ def align(
         raise UsageError("alignment needs the times of the frames and a positive tolerance")
     tolerance = tolerance_ms / 1e3
     found, missing = None, NoEstimate("the video's motion was not measured")
-    claim = _claim(log, times, tolerance)
+    claim = claimed_by(log, times, tolerance)
     if motion_series is not None:
         known = np.flatnonzero(np.isfinite(claim.times_N))
         told = curves([log.rows[i] for i in known], claim.times_N[known].tolist())
@@ -155,12 +131,12 @@ def align(
         method=method,
         lag_ms=lag,
         drift_ppm=drift,
-        jitter_ms=_jitter(log),
+        jitter_ms=jitter_ms(log),
         interval_ms=interval,
         confirmed=aligned and found is not None,
         correlation=None if found is None else round(found.r, 4),
         matched_share=round(float((row_N >= 0).mean()), 4),
-        **_faults(log),
+        **faults(log),
         notes=() if found is None else found.notes,
         tolerance_ms=tolerance_ms,
         rows=len(log.rows),
@@ -172,59 +148,8 @@ def align(
     )
 
 
-def _claim(log: StateLog, times: F64, tolerance: float) -> _Claim:
-    """The log's own account; frame numbers before clocks."""
-    clock = np.array([np.nan if r.time is None else r.time for r in log.rows])
-    by_frame = _by_frame(log, times) if all(r.frame is not None for r in log.rows) else None
-    if by_frame is not None and (by_frame.holds or log.clock == "none"):
-        return by_frame
-    if log.clock == "video":
-        inside = (clock >= times[0] - tolerance) & (clock <= times[-1] + tolerance)
-        holds = bool(inside.mean() >= LEAST_COVER)
-        why = "its format gives times in the video"
-        return _Claim("clock", clock, holds, why if holds else "its times lie outside the video")
-    if log.clock == "unix":
-        why = "Unix times say nothing of when the video began"
-        return _Claim(None, clock - clock[0], False, why)
-    step = float(np.median(np.diff(clock))) if len(clock) > 1 else 0.0
-    frame = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    early, late = clock[0] - times[0], clock[-1] - times[-1]
-    # By how much the clock may be late, if the log began within a step of the video and ended
-    # within one of its end.
-    step = min(max(step, frame), tolerance)
-    low, high = sorted((max(early - step, late), min(early, late + step)))
-    apart = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
-    holds = apart <= CLAIM_SHARE * tolerance and max(abs(early), abs(late)) <= step + tolerance
-    if holds:
-        why = "its times begin and end with the video"
-    else:
-        why = (
-            f"its times begin {early:+.2f} s and end {late:+.2f} s from the video's: "
-            "they may not be the video's clock"
-        )
-    return _Claim("clock", clock, holds, why)
-
-
-def _by_frame(log: StateLog, times: F64) -> _Claim:
-    numbers = np.array([r.frame for r in log.rows], np.int64)
-    low, high, count = int(numbers.min()), int(numbers.max()), len(times)
-    base = 1 if low == 1 and high == count else 0
-    if low > 1 and high - low == count - 1:
-        base = low
-    at = numbers - base
-    inside = (at >= 0) & (at < count)
-    claimed = np.where(inside, times[np.clip(at, 0, count - 1)], np.nan)
-    cover = len(np.unique(at[inside])) / count
-    holds = bool(inside.all()) and cover >= LEAST_COVER
-    why = f"its frame numbers {low} to {high} "
-    why += "are the video's" if holds else f"are not those of a video of {count} frames"
-    if not inside.any():
-        return _Claim("frame", np.full(len(numbers), np.nan), False, why)
-    return _Claim("frame", claimed, holds, why)
-
-
 def _judge(
-    claim: _Claim, found: Estimate | None, missing: NoEstimate, tolerance: float
+    claim: Claim, found: Estimate | None, missing: NoEstimate, tolerance: float
 ) -> tuple[Method | None, bool, str]:
     if found is not None:
         if found.half_interval_s > tolerance:
@@ -245,7 +170,7 @@ def _judge(
     return claim.method, False, f"{claim.reason}, and {missing.reason}"
 
 
-def _unseen_pause(claim: _Claim, found: Estimate, times: F64, tolerance: float) -> str | None:
+def _unseen_pause(claim: Claim, found: Estimate, times: F64, tolerance: float) -> str | None:
     """Why a log that pauses is not trusted, where motion confirms only one side of the pause: the
     clock may have been set in it."""
     clock = claim.times_N[np.isfinite(claim.times_N)]
@@ -265,7 +190,7 @@ def _unseen_pause(claim: _Claim, found: Estimate, times: F64, tolerance: float) 
     return None
 
 
-def _matched(claim: _Claim, found: Estimate | None, times: F64, tolerance: float) -> Any:
+def _matched(claim: Claim, found: Estimate | None, times: F64, tolerance: float) -> Any:
     """The row nearest to each frame, within the tolerance."""
     wanted = times
     if found is not None:
@@ -284,7 +209,7 @@ def _matched(claim: _Claim, found: Estimate | None, times: F64, tolerance: float
 
 
 def _numbers(
-    log: StateLog, claim: _Claim, found: Estimate | None, times: F64, method: Method | None
+    log: StateLog, claim: Claim, found: Estimate | None, times: F64, method: Method | None
 ) -> tuple[float | None, float | None, tuple[float, float] | None]:
     """lag_ms, drift_ppm and interval_ms."""
     if method == "frame" and claim.holds and log.clock in ("relative", "unix"):
@@ -317,55 +242,3 @@ def _slope(x: F64, y: F64) -> float:
 
 def _ms(seconds: float) -> float:
     return round(1e3 * seconds, 2)
-
-
-def _jitter(log: StateLog) -> float | None:
-    if log.clock == "none" or len(log.rows) < 10:
-        return None
-    steps = np.diff([r.time for r in log.rows if r.time is not None])
-    middle = float(np.median(steps))
-    spread = 1.4826 * float(np.median(np.abs(steps - middle)))
-    # Each step has the error of two rows. A log of events has no rate to be irregular about.
-    return None if spread > 0.8 * middle else _ms(spread / 2**0.5)
-
-
-def _faults(log: StateLog) -> dict[str, Faults]:
-    numbers = [r.frame for r in log.rows if r.frame is not None]
-    if len(numbers) == len(log.rows):
-        there = Counter(numbers)
-        low, high = min(there), max(there)
-        gaps = high - low + 1 - len(there)
-        # Numbers that advance by a fixed stride, as of a log of every third frame, drop nothing.
-        strides = np.diff(sorted(there))
-        stride = int(np.median(strides)) if len(strides) else 1
-        missing: list[int] = []
-        if gaps and stride >= 1:
-            wanted = np.arange(low, high + 1, stride)
-            missing = np.setdiff1d(wanted, np.fromiter(there, np.int64)).tolist()
-        twice = [n for n, c in there.items() if c > 1]
-        late = [
-            b for a, b in zip(np.maximum.accumulate(numbers), numbers[1:], strict=False) if b < a
-        ]
-        if not late and log.reordered_count:
-            reordered = Faults(log.reordered_count, log.reordered)
-        else:
-            reordered = _named(late)
-        return {"dropped": _named(missing), "duplicated": _named(twice), "reordered": reordered}
-    clock = np.array([r.time for r in log.rows], np.float64)
-    steps = np.diff(clock)
-    middle = float(np.median(steps)) if len(steps) else 0.0
-    jitter = _jitter(log)
-    after: list[int] = []
-    if jitter is not None and middle > 0 and log.clock != "video":
-        # A gap that jitter alone can make is not called one.
-        least = max(1.6 * middle, middle + 4 * 2**0.5 * jitter / 1e3)
-        after = np.flatnonzero(steps > least).tolist()
-    return {
-        "dropped": _named([int(n) + 1 for n in after]),
-        "duplicated": _named([int(n) + 1 for n in np.flatnonzero(steps == 0)]),
-        "reordered": Faults(log.reordered_count, log.reordered),
-    }
-
-
-def _named(numbers: Sequence[int]) -> Faults:
-    return Faults(len(numbers), tuple(int(n) for n in numbers[:_NAMED]))
