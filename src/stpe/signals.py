@@ -294,7 +294,8 @@ _WRITTEN: tuple[Signal, ...] = (
         "frames.state_changes",
         pa.string(),
         "JSON",
-        "What changed in the state log since the previous row: pts, text, and the numbers",
+        "What changed in the state log since the previous row with a state (in the last such row, "
+        "after it as well): pts, text, and the numbers",
         "no log, unaligned",
     ),
     # motion (rows are intervals of the motion grid) ---------------------------------------

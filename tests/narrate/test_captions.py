@@ -3,6 +3,8 @@ import json
 import pyarrow as pa
 import pytest
 
+from stpe.narrate.facts import FrameFacts
+from stpe.narrate.setting import since
 from stpe.narrate.state import read_state
 from stpe.narrate.words import sentence
 from stpe.signals import schema
@@ -190,6 +192,29 @@ def test_an_action_is_told_in_the_shot_that_its_clip_shows():
     ]
     told = run(Captions, **tables)["frames"]["caption_normal"].to_pylist()
     assert ["walking the dog" in text for text in told] == [True] * 5 + [False]
+
+
+def test_a_cut_between_two_analysis_frames_is_told():
+    tables = street()
+    (shot,) = tables["shots"]
+    second = {"shot_id": 1, "start_frame": 50, "start_pts": 50 / 30, "transition": "cut"}
+    tables["shots"] = [{**shot, "end_pts": 50 / 30}, {**shot, **second}]
+    shots = [{**row, "confidence": 0.9} for row in tables["shots"]]
+    tables["events"] = run(Events, frames=tables["frames"], shots=shots)["events"].to_pylist()
+    out = run(Captions, **tables)
+    told = out["frames"]["caption_normal"].to_pylist()
+    assert ["A new shot began with a cut since the previous frame." in text for text in told] == [
+        frame == 4 for frame in range(6)
+    ]
+    assert "There are a cut and" in out["videos"]["summary"][0].as_py()
+
+
+@pytest.mark.parametrize(("pts", "told"), [(1.4, False), (1.6, True), (3.0, True), (3.2, False)])
+def test_only_what_happened_since_the_previous_frame_is_told_so(pts, told):
+    event = {"event_id": 0, "kind": "state_transition", "pts": pts, "confidence": 1.0}
+    event |= {"description": "Health fell from 100 to 90.", "evidence": "{}"}
+    facts = FrameFacts(90, 3.0, (640, 480), events=[event], since_s=1.5)
+    assert (since(facts, 3, even_nothing=False) is not None) is told
 
 
 def test_a_street_in_three_granularities():

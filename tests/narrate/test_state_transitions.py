@@ -4,12 +4,18 @@ import json
 
 import av
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from stpe.dataset.reader import open_dataset
 from stpe.engine import Engine
 from stpe.narrate.state import state_of
 from stpe.narrate.transitions import transitions
+from stpe.stages.event_scene import state_changes
+from stpe.stages.stage import Request, Span, Window
+from stpe.stages.state_log import StateLogStage
+from stpe.state.reading import StateFile
+from stpe.video.frame import SourceInfo
 
 FPS = 30
 GRAVITY = 196.2
@@ -146,3 +152,28 @@ def test_what_happens_between_two_analysed_frames_is_told(tmp_path):
     assert jump["frame_index"] == 45
     assert "pressed Space while running" in frames[3]["caption_normal"]
     assert "Space" not in frames[2]["caption_normal"]
+
+
+def test_changes_between_unmatched_frames_are_filed_where_a_row_is(tmp_path):
+    """Frames 45 and 135 have no row; what changed at 40 and 140 is kept at 90."""
+    path = tmp_path / "log.json"
+    known = [f for f in range(150) if abs(f - 45) > 3 and abs(f - 135) > 3]
+    rows = [{"frame": f, "health": 100 - 10 * (f >= 40) - 5 * (f >= 140)} for f in known]
+    path.write_text(json.dumps(rows))
+    frames = pa.table({"frame_index": [0, 45, 90, 135], "pts": [0.0, 1.5, 3.0, 4.5]})
+    source = SourceInfo("a.mp4", "file", "0" * 64, 96, 64, FPS, 5.0, 150)
+    facts = pa.table({"frame_count": [150], "fps": [float(FPS)]})
+    window = Window(source, Span(0, 0.0, 5.0, True), rows={"frames": frames, "videos": facts})
+    stage = StateLogStage({}, Request(state=StateFile.of(path)))
+    found = stage.process(window).tables["frames"]
+    assert found["alignment"].to_pylist() == ["frame", "unaligned", "frame", "unaligned"]
+    told = [None if c is None else json.loads(c) for c in found["state_changes"].to_pylist()]
+    assert [c and [change["text"] for change in c] for c in told] == [
+        [],
+        None,
+        ["health fell from 100 to 90", "health fell from 90 to 85"],
+        None,
+    ]
+    events = state_changes(found.to_pylist())
+    assert [e.frame_index for e in events] == [90, 90]
+    assert [e.pts for e in events] == pytest.approx([40 / FPS, 140 / FPS])

@@ -113,6 +113,20 @@ def test_appears_and_disappears_inside_a_shot_only():
     assert [(r["kind"], r["description"]) for r in cut] == [("cut", "Shot 1 begins with a cut.")]
 
 
+@pytest.mark.parametrize(("start", "seen"), [(45, 45), (46, 60), (59, 60), (140, 135)])
+def test_a_cut_is_first_seen_in_an_analysis_frame(start, seen):
+    shot = {"shot_id": 1, "start_frame": start, "start_pts": start / 30, "confidence": 0.9}
+    (row,) = events(frames=frames(10), shots=[{**shot, "transition": "cut"}])
+    assert (row["frame_index"], row["pts"]) == (seen, start / 30)
+
+
+@pytest.mark.parametrize(("unmeasured", "told"), [(5, True), (7, False)])
+def test_no_camera_start_across_a_long_gap(unmeasured, told):
+    words = ["static"] * 3 + [None] * unmeasured + ["pan_left"] * 2
+    rows = events(frames=frames(len(words), camera_motion=words))
+    assert bool(rows) is told
+
+
 def test_starts_and_stops_ignore_flicker():
     box = (300, 200, 340, 260)
     words = (

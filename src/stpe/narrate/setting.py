@@ -21,6 +21,7 @@ from stpe.narrate.words import (
 SURE_CLASS = 0.5
 LEAST_CLASS = 0.2
 _LEAST_TURN = 0.5  # degrees: less is not told as a turn
+_SAME_S = 1e-5  # times are stored to the microsecond
 _SURE_TURN = 0.6  # trust in the camera from which its angle is told
 #: Most telling first.
 _EVENTS = (
@@ -131,17 +132,24 @@ def since(facts: FrameFacts, most: int, even_nothing: bool) -> Clause | None:
     """What has happened since the previous frame, from the events first seen in this one."""
     if facts.events is None:
         return None
-    begins = facts.shot is not None and facts.shot["start_frame"] == facts.frame_index
+    # The first frame of a shot, though decoded frames of it may lie before.
+    begins = facts.since_s is None and facts.shot is not None
     if begins and facts.shot is not None and facts.shot["transition"] in ("cut", "gradual"):
         how = "a cut" if facts.shot["transition"] == "cut" else "a gradual transition"
+        here = facts.shot["start_frame"] == facts.frame_index
         rows = [{"table": "shots", "shot_id": facts.shot["shot_id"]}]
         kind = "cut" if facts.shot["transition"] == "cut" else "gradual_transition"
         claims = [Claim("event", "picture", kind, "", rows[0])]
-        return Clause(f"a new shot begins here with {how}", rows, claims)
+        text = f"a new shot begins here with {how}"
+        if not here:
+            text = f"a new shot began with {how} since the previous frame"
+        return Clause(text, rows, claims)
     if facts.since_s is None:
         return None
+    # A change in the log where no frame had a row is filed at another frame: no news there.
+    now, before = facts.pts + _SAME_S, facts.pts - facts.since_s - _SAME_S
     ranked = sorted(
-        (e for e in facts.events if e["kind"] in _EVENTS),
+        (e for e in facts.events if e["kind"] in _EVENTS and before <= e["pts"] <= now),
         key=lambda e: (_EVENTS.index(e["kind"]), -e["confidence"], e["event_id"]),
     )
     when = f"since the previous frame, {number(facts.since_s, 2)} s earlier"

@@ -31,7 +31,7 @@ class Captions(Stage):
     """
 
     name = "captions"
-    version = "4"
+    version = "5"
     reads = ("frames.frame_index",)
     optional = (
         "videos.duration_s",

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stpe.narrate.state import read_state
 from stpe.narrate.transitions import transitions
 from stpe.narrate.words import camera_does, moves, sentence
-from stpe.stages.event_tracks import Event
+from stpe.stages.event_tracks import GAP_S, Event
 
 _TRUST = {"clock": 1.0, "frame": 1.0, "estimated": 0.7}
 
 
-def shot_changes(shots: Sequence[Mapping[str, Any]]) -> list[Event]:
-    """One event for each shot that begins with a transition."""
+def shot_changes(shots: Sequence[Mapping[str, Any]], frames_N: NDArray[np.int64]) -> list[Event]:
+    """One event for each shot that begins with a transition, at the first analysis frame that
+    shows it: `frames_N` are their decoder indices. After the last one, the last."""
     found = []
     for shot in shots:
         cut = shot["transition"] == "cut"
@@ -24,11 +29,12 @@ def shot_changes(shots: Sequence[Mapping[str, Any]]) -> list[Event]:
             continue
         how = "a cut" if cut else "a gradual transition"
         confidence = 1.0 if shot["confidence"] is None else shot["confidence"]
+        seen = min(int(np.searchsorted(frames_N, shot["start_frame"])), len(frames_N) - 1)
         found.append(
             Event(
                 "cut" if cut else "gradual_transition",
                 shot["start_pts"],
-                shot["start_frame"],
+                int(frames_N[seen]),
                 f"Shot {shot['shot_id']} begins with {how}.",
                 confidence,
                 {"shot_id": shot["shot_id"], "probability": round(confidence, 3)},
@@ -38,21 +44,27 @@ def shot_changes(shots: Sequence[Mapping[str, Any]]) -> list[Event]:
 
 
 def camera_changes(frames: Sequence[Mapping[str, Any]]) -> list[Event]:
-    """The camera starts or stops, where two rows in a row agree on either side."""
+    """The camera starts or stops, where two rows in a row agree on either side; unmeasured rows
+    are skipped up to GAP_S."""
     runs: list[list[Mapping[str, Any]]] = []
-    broken = True  # a cut or an unmeasured row: what comes next continues nothing
+    broken = True  # the start, a cut or a gap: what comes next continues nothing
+    previous, measured = 0.0, math.inf
     for row in frames:
         state = moves(row.get("camera_motion"))
+        unmeasured_s, previous = previous - measured, row["pts"]
         if state is None:
             broken = row.get("camera_motion") == "cut" or broken
             if broken:
                 runs.append([])
             continue
+        if not broken and unmeasured_s > GAP_S:
+            broken = True
+            runs.append([])
         if not broken and runs and runs[-1] and moves(runs[-1][-1]["camera_motion"]) == state:
             runs[-1].append(row)
         else:
             runs.append([row])
-        broken = False
+        broken, measured = False, row["pts"]
     stable = [run for run in runs if len(run) != 1]
     found = []
     for before, after in pairwise(stable):

@@ -39,7 +39,7 @@ class Events(Stage):
     """`events` rows from tracks, the camera, shots and the state log, whichever are there."""
 
     name = "events"
-    version = "3"
+    version = "4"
     reads = ("frames.frame_index",)
     optional = (
         "frames.shot_id",
@@ -91,7 +91,7 @@ class Events(Stage):
         found += camera_changes(rows) + state_changes(rows)
         shots = window.rows.get("shots")
         if shots is not None:
-            found += shot_changes(shots.to_pylist())
+            found += shot_changes(shots.to_pylist(), clock.frames_N)
         found.sort(key=lambda e: (e.pts, e.kind, e.track_ids, e.description))
         return Output({"events": _table(found)})
 

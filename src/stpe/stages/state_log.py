@@ -33,7 +33,7 @@ class StateLogStage(Stage):
         "transitions.view_shift",
         "transitions.view_growth",
     )
-    version = "5"
+    version = "6"
     writes = ("frames.state", "frames.alignment", "frames.state_changes", "videos.alignment")
     options = ("state",)
     needs = ("state",)
@@ -51,11 +51,15 @@ class StateLogStage(Stage):
             seen = VideoMotion.of(glances)
         times = _times(window)
         certificate = align(log, times, seen)
-        between = _between(log, certificate, times, frames["pts"].to_numpy())
+        row_of = [
+            int(certificate.row_N[index]) if index < len(certificate.row_N) else -1
+            for index in frames["frame_index"].to_pylist()
+        ]
+        grid = {n: frames["pts"][n].as_py() for n, row in enumerate(row_of) if row >= 0}
+        between = _between(log, certificate, times, grid)
         states, how, changed = [], [], []
-        for n, index in enumerate(frames["frame_index"].to_pylist()):
-            row = int(certificate.row_N[index]) if index < len(certificate.row_N) else -1
-            found = row >= 0 and certificate.method is not None
+        for n, row in enumerate(row_of):
+            found = row >= 0
             states.append(json.dumps(_record(log, row), sort_keys=True) if found else None)
             how.append(certificate.method if found else "unaligned")
             changed.append(json.dumps(between.get(n, []), sort_keys=True) if found else None)
@@ -75,9 +79,13 @@ def _record(log: StateLog, row: int) -> dict[str, Any]:
 
 
 def _between(
-    log: StateLog, certificate: Certificate, times: F64, grid: F64
+    log: StateLog, certificate: Certificate, times: F64, grid: dict[int, float]
 ) -> dict[int, list[dict[str, Any]]]:
-    """What changed in the log, by the first analysis frame at or after it."""
+    """What changed in the log, by the first analysis frame at or after it that has a row: `grid`
+    holds their times. What comes after the last one is put there."""
+    if not grid:
+        return {}
+    numbers, ends = list(grid), np.array(list(grid.values()))
     matched = np.flatnonzero(certificate.row_N >= 0)
     samples: list[tuple[float, GameState]] = []
     parts = [samples]
@@ -93,9 +101,9 @@ def _between(
     found: dict[int, list[dict[str, Any]]] = {}
     for part in parts:
         for change in transitions(part):
-            at = int(np.searchsorted(grid, change.pts - 1e-6))
+            at = min(int(np.searchsorted(ends, change.pts - 1e-6)), len(ends) - 1)
             told = {"pts": round(change.pts, 6), "text": change.text, **change.evidence}
-            found.setdefault(at, []).append(told)
+            found.setdefault(numbers[at], []).append(told)
     return found
 
 
