@@ -1,5 +1,6 @@
 """Claims of captions against the truth of a recorded episode, right ones and spoilt ones."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from stpe.dataset.reader import open_dataset
-from stpe.evaluate.facts import Moment, camera_words
+from stpe.evaluate.facts import Moment, camera_words, judge, wanted
 from stpe.evaluate.labels.recognise import read_truth
 from stpe.evaluate.run import evaluate_dataset
 from stpe.evaluate.scorers.captions import score
@@ -92,6 +93,8 @@ def test_true_captions_are_right_and_spoilt_ones_are_not(tmp_path, episode, trut
                 claim["value"] = turned.get(claim["value"], "roll_cw")
             elif claim["kind"] == "counter" and claim["subject"] == "health":
                 claim["value"] -= 7
+            elif claim["kind"] == "counter_change":
+                claim["value"] = -claim["value"]
             elif claim["kind"] == "object_motion":
                 claim["value"] = "up" if claim["value"] == "static" else "static"
         spoilt.append({**row, "caption_facts": json.dumps(claims)})
@@ -100,6 +103,26 @@ def test_true_captions_are_right_and_spoilt_ones_are_not(tmp_path, episode, trut
     assert wrong["precision, objects"] == 0
     assert 0.5 < wrong["precision, the state log"] < done["precision, the state log"]
     assert wrong["recall"] < done["recall"]
+
+
+def test_a_change_is_that_counters_own_and_goes_its_way(truth):
+    states = {
+        0: {"health": 50, "ammo": 9},
+        1: {"health": 35, "ammo": 9},
+        2: {"health": 60, "ammo": 8},
+    }
+    frames = {i: TruthFrame(i / 35, state=state) for i, state in states.items()}
+    moment = Moment(dataclasses.replace(truth, frames=frames), 2, 0, None)
+
+    def right(counter, value):
+        claim = {"kind": "counter_change", "subject": counter, "value": value, "row": {}}
+        return [judged.right for judged in judge([claim], moment)]
+
+    assert right("health", 10) == right("health", -15) == right("health", 25) == [True]
+    assert right("health", -10) == right("health", 3) == right("ammo", 1) == [False]
+    claim = {"kind": "counter_change", "subject": "ammo", "value": -1, "row": {}}
+    told = [fact.told for fact in wanted([claim], moment) if fact.kind == "counter_change"]
+    assert sorted(told) == [False, True]
 
 
 def test_silence_lowers_recall_alone(tmp_path, episode, truth, narrated):

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -125,17 +126,18 @@ def wanted(claims: list[dict[str, Any]], moment: Moment) -> Iterator[Wanted]:
         for true in moment.scene.truths:
             if true.moving:
                 yield Wanted("objects", "object_motion", found.get(true.identity) in told_of)
-    yield from _wanted_log(kinds, moment)
+    yield from _wanted_log({(kind, subject) for kind, subject, *_ in right}, moment)
 
 
-def _wanted_log(kinds: set[str], moment: Moment) -> Iterator[Wanted]:
+def _wanted_log(right: set[tuple[str, str]], moment: Moment) -> Iterator[Wanted]:
+    kinds = {kind for kind, _ in right}
     here = _state(moment.here)
     then = _state(moment.then)
     if here.get("activity"):
         yield Wanted("log", "activity", "activity" in kinds)
     for name in _COUNTERS:
         if then.get(name) is not None and here.get(name) is not None and here[name] != then[name]:
-            yield Wanted("log", "counter_change", "counter_change" in kinds)
+            yield Wanted("log", "counter_change", ("counter_change", name) in right)
     turn = _turn(moment)
     if turn is not None and abs(turn) >= _HEADING_TOLD:
         yield Wanted("log", "turn", "turn" in kinds)
@@ -151,10 +153,11 @@ def _judge(claim: Mapping[str, Any], moment: Moment) -> Iterator[Judged]:
     elif kind == "camera_rotation":
         angle = _angle(moment)
         if angle is not None:
-            yield Judged("camera", kind, abs(value - angle) <= 0.5 + 0.2 * angle)
+            near = 0.5 + 0.2 * angle
+            yield Judged("camera", kind, abs(value - angle) <= near, angle <= near)
     elif kind == "event" and value in ("cut", "gradual_transition"):
         if moment.cut is not None:
-            yield Judged("camera", kind, moment.cut)
+            yield Judged("camera", kind, moment.cut, not moment.cut)
     elif kind == "object_motion":
         yield from _object_motion(claim, moment)
     elif kind == "count":
@@ -191,6 +194,16 @@ def _count(subject: str, value: Any, moment: Moment) -> Iterator[Judged]:
         yield Judged("objects", "count", value == true)
 
 
+def _steps(counter: str, moment: Moment) -> set[float]:
+    """By how much a counter changed from one frame of the video to the next, since the moment
+    before."""
+    if moment.before is None:
+        return set()
+    frames = [moment.truth.frames.get(i) for i in range(moment.before, moment.frame + 1)]
+    values = [_state(frame).get(counter) for frame in frames]
+    return {b - a for a, b in pairwise(values) if a is not None and b is not None and a != b}
+
+
 def _log_verdict(kind: str, subject: str, value: Any, moment: Moment) -> bool | None:
     here, then = _state(moment.here), _state(moment.then)
     if kind == "activity" and here.get("activity"):
@@ -203,9 +216,8 @@ def _log_verdict(kind: str, subject: str, value: Any, moment: Moment) -> bool | 
     if kind == "counter" and here.get(subject) is not None:
         return bool(value == here[subject])
     if kind == "counter_change" and None not in (here.get(subject), then.get(subject)):
-        change = here[subject] - then[subject]
-        # Several changes may lie between two frames; each goes the way of none or part of it.
-        return bool(value == change or (change != 0 and abs(value) <= abs(change)))
+        # Several changes may lie between two frames, each told as an event of its own.
+        return bool(value == here[subject] - then[subject] or value in _steps(subject, moment))
     if kind == "speed" and here.get("velocity") is not None:
         return _near(value, math.hypot(*here["velocity"][:2]), 1.0)
     if kind == "displacement" and here.get("position") is not None and then.get("position"):

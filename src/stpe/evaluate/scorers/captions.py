@@ -44,6 +44,9 @@ def score(view: View, truth: Truth) -> list[Measure]:
 
 
 def _precision(view: View, group: str | None, judged: list[tuple[int, Judged]]) -> list[Measure]:
+    moves = [(frame, j) for frame, j in judged if j.still is not None]
+    against = group in ("camera", "objects") and bool(moves)
+    judged = moves if against else judged
     if not judged:
         return []
     frames = np.array([frame for frame, _ in judged], np.int64)
@@ -51,10 +54,7 @@ def _precision(view: View, group: str | None, judged: list[tuple[int, Judged]]) 
     index = np.unique(frames)
     series = Series(index, np.array([1 - right[frames == i].mean() for i in index]), "share wrong")
     # What would be right if every caption said that nothing moves.
-    known = [(frame, j.still) for frame, j in judged if j.still is not None]
-    baseline = None
-    if group in ("camera", "objects") and known:
-        baseline = view.blocks.mean([f for f, _ in known], [float(bool(s)) for _, s in known])
+    still = np.array([float(bool(j.still)) for _, j in judged])
     measure = Measure(
         "frames.caption_facts",
         "precision" if group is None else f"precision, {_TITLES[group]}",
@@ -63,9 +63,9 @@ def _precision(view: View, group: str | None, judged: list[tuple[int, Judged]]) 
         len(judged),
         "claims",
         view.blocks.mean(frames, right.astype(np.float64)),
-        baseline=baseline,
-        baseline_name="" if baseline is None else "nothing moves",
-        note="of claims that the truth decides",
+        baseline=view.blocks.mean(frames, still) if against else None,
+        baseline_name="nothing moves" if against else "",
+        note=f"of claims {'about motion ' if against else ''}that the truth decides",
         series=series if group is None else None,
     )
     return [measure]
