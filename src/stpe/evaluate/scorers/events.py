@@ -21,6 +21,8 @@ from stpe.evaluate.view import View
 TOLERANCE_S = 1.0
 #: A motion state counts from this long; contacts this near are one collision.
 _LASTS_S, _APART_S = 0.5, 1.0
+#: Seconds out of view over which nothing is concluded, of the truth as of the signal.
+_GAP_S = 3.0
 
 
 def score(view: View, truth: Truth) -> list[Measure]:
@@ -96,13 +98,13 @@ def true_motion_events(truth: Truth, fps: float) -> Iterator[TruthEvent]:
     for identity, known in states.items():
         runs: list[list[int]] = []  # [state, first frame, last frame]
         for index, moving in known:
-            if runs and runs[-1][0] == moving:
+            if runs and runs[-1][0] == moving and index - runs[-1][2] <= _GAP_S * fps:
                 runs[-1][2] = index
             else:
                 runs.append([moving, index, index])
         lasting = [run for run in runs if run[2] - run[1] >= _LASTS_S * fps]
         for before, after in pairwise(lasting):
-            if before[0] != after[0]:
+            if before[0] != after[0] and after[1] - before[2] <= _GAP_S * fps:
                 yield TruthEvent("starts" if after[0] else "stops", after[1], (identity,))
 
 

@@ -16,6 +16,7 @@ from stpe.evaluate.dense import scale_and_shift
 from stpe.evaluate.measure import Belief, Measure, NotScoredError, Series
 from stpe.evaluate.scorers.depth import at_cells, within
 from stpe.evaluate.truth import Truth
+from stpe.evaluate.units import units_per_metre
 from stpe.evaluate.view import View
 
 F64 = NDArray[np.float64]
@@ -101,7 +102,8 @@ def _maps(view: View, truth: Truth) -> list[_Map]:
         trust = row[f"{_DEPTH}_confidence"]
         confidence = np.ones(len(true)) if trust is None else np.array(trust, np.float64)
         known = askable & np.isfinite(predicted)
-        per_metre, scale = truth.log_units_per_metre, row["geometric_scale"]
+        per_metre = units_per_metre(row["geometric_unit"], truth)
+        scale = row["geometric_scale"]
         scaled = truth.metric and scale is not None and per_metre is not None
         if scale is not None and per_metre is not None:
             predicted = predicted * scale / per_metre

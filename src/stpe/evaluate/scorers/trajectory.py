@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stpe.evaluate.measure import Measure, NotScoredError, Series, divide
 from stpe.evaluate.trajectory import absolute_errors, align
 from stpe.evaluate.truth import Truth
+from stpe.evaluate.units import units_per_metre
 from stpe.evaluate.view import View
 
 F64 = NDArray[np.float64]
@@ -20,7 +21,8 @@ _LEAST = 4  # poses: three fit any three others
 
 
 def score(view: View, truth: Truth) -> list[Measure]:
-    """ATE with scale fitted where the unit is relative, against a camera that never moved."""
+    """ATE, with scale fitted where the unit is relative; else against a camera that never moved, to
+    which a scale of zero would fit any path."""
     if "camera" not in truth.parts():
         raise NotScoredError("the truth has no camera poses")
     view.need("frames", "camera_to_world")
@@ -41,9 +43,8 @@ def score(view: View, truth: Truth) -> list[Measure]:
         index = [row["frame_index"] for row in rows]
         true_N44 = np.stack(poses)
         found = np.array([row["camera_to_world"] for row in rows], np.float64).reshape(-1, 4, 4)
-        per_metre = truth.log_units_per_metre
-        relative = rows[0]["geometric_unit"] in (None, "relative")
-        with_scale = relative or per_metre is None or not truth.metric
+        per_metre = units_per_metre(rows[0]["geometric_unit"], truth)
+        with_scale = per_metre is None or not truth.metric
         if per_metre is not None:
             found[:, :3, 3] /= per_metre
         scaled |= with_scale
@@ -68,10 +69,11 @@ def score(view: View, truth: Truth) -> list[Measure]:
             len(frames),
             "poses",
             blocks.of_sums(frames, squares, lambda s: divide(s[0], s[2]) ** 0.5),
-            baseline=blocks.of_sums(frames, squares, lambda s: divide(s[1], s[2]) ** 0.5),
-            baseline_name="static camera",
-            note="aligned a stretch"
-            + (", scale fitted" if scaled else ", scale from the state log"),
+            baseline=None
+            if scaled
+            else blocks.of_sums(frames, squares, lambda s: divide(s[1], s[2]) ** 0.5),
+            baseline_name="" if scaled else "static camera",
+            note=f"aligned a stretch, scale {'fitted' if scaled else 'as given'}",
             series=Series(
                 np.array(frames, np.int64)[order],
                 np.array(errors)[order],
