@@ -65,6 +65,14 @@ def test_lasting_changes_are_events_and_short_ones_are_not():
     ]
 
 
+def test_nothing_is_concluded_over_a_long_absence():
+    away = [False] * 20 + [None] * 40 + [True] * 20
+    assert not list(events.true_motion_events(_truth(away), FPS))
+    # Two glimpses far apart are not a state that lasts.
+    glimpses = [False] * 20 + [True] + [None] * 40 + [True] + [False] * 20
+    assert not list(events.true_motion_events(_truth(glimpses), FPS))
+
+
 def test_contacts_are_collisions_once_and_never_with_the_scene():
     touching = [Contact(i, (2, 1)) for i in (5, 6, 7, 30)] + [Contact(9, (0, 1))]
     found = list(events.true_collisions(_truth(MOVES, tuple(touching)), FPS))

@@ -13,13 +13,13 @@ from stpe.evaluate.truth import pixel_centres
 from stpe.rle import decode_mask
 
 
-def test_mot_frames_count_from_zero_and_ignored_rows_go(shared_data):
+def test_mot_frames_and_pixels_count_from_zero_and_ignored_rows_go(shared_data):
     campus = read_truth(shared_data / "mot15_tud_campus")
     assert campus.kind == "mot"
     assert (campus.width, campus.height) == (640, 480)
     assert sorted(campus.objects) == list(range(71))
     first = campus.objects[0]
-    assert first[0].box_xyxy == (399, 182, 520, 411)
+    assert first[0].box_xyxy == (398, 181, 519, 410)
     assert "person" in campus.labelled
     assert sum(map(len, campus.objects.values())) == 359
     pets = read_truth(shared_data / "mot15_pets09_s2l1" / "gt" / "gt.txt")

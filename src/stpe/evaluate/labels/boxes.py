@@ -1,7 +1,7 @@
 """Boxes in text files: MOTChallenge ground truth, and one object followed through a clip.
 
 Source: Dendorfer et al., "MOTChallenge: A Benchmark for Single-Camera Multiple Target Tracking",
-IJCV 2021 (frames from 1; MOT15 rows of 10 columns, MOT16 to MOT20 rows of 9).
+IJCV 2021 (frames and pixels from 1; MOT15 rows of 10 columns, MOT16 to MOT20 rows of 9).
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def read_mot(path: Path, rows_N: F64) -> Truth:
             ignored = False
             if row[6] == 0:
                 continue
-        inside.append(TruthObject(int(row[1]), "person", _corners(path, row[2:6]), ignored=ignored))
+        box = _corners(path, row[2:6] - (1, 1, 0, 0))
+        inside.append(TruthObject(int(row[1]), "person", box, ignored=ignored))
     # A frame between labelled ones that has no row has nobody in it.
     objects = {i: tuple(found.get(i, ())) for i in range(max(found) + 1)}
     width, height = _picture(path)
