@@ -124,10 +124,11 @@ def object_motion(rows: Rows) -> F32 | None:
     if not any(o["motion"] for seen in rows.objects.values() for o in seen):
         return None
     found = []
-    for row in rows.frames:
+    # Motion at a frame is measured with the interval that begins there: the frame before's is told.
+    for frame in (None, *(row["frame_index"] for row in rows.frames[:-1])):
         moving = [
             o
-            for o in rows.objects.get(row["frame_index"], ())
+            for o in rows.objects.get(frame, ())
             if o["motion"] == "moving" and o["object_velocity_px_s"] is not None
         ]
         values = [float(len(moving)), 0.0, *[np.nan] * 8]
