@@ -105,7 +105,7 @@ def run(folder: Path, seconds: float, fps: float, data: Path) -> dict[str, Any]:
     kinds = list(record.kinds.values())
     files = graphs(folder)
     with measured() as plain:
-        done = Plain(files, kinds, frames).process(clip)
+        done = Plain(files, kinds, frames, fps).process(clip)
     _say("plain script", plain)
     with measured() as decoding:
         decode(clip, fps)

@@ -69,9 +69,9 @@ def run(data: Path) -> list[dict[str, Any]]:
 
 
 def _mot(path: Path) -> np.ndarray:
-    """MOTChallenge rows with frames from 0 and boxes as corners."""
+    """MOTChallenge rows with frames and pixels from 0, and boxes as corners."""
     rows = np.loadtxt(path, delimiter=",", ndmin=2)
-    rows[:, 0] -= 1
+    rows[:, [0, 2, 3]] -= 1
     rows[:, 4:6] += rows[:, 2:4]
     return rows
 

@@ -159,12 +159,14 @@ def _scored(episode: Episode, view: View, truth: Truth) -> Scores:
         )
         for m in measures
     ]
+    raw = RawView(view.dataset, view.video_id)
     beliefs = {
         m.signal: (m.belief.confidence_N, m.belief.correct_N, m.belief.right)
-        for m in _measures(RawView(view.dataset, view.video_id), truth)
+        for m in _measures(raw, truth)
         if m.belief is not None
     }
-    tracks = None if "tracks" in unscored else library_tracks(view, truth)
+    # The library's thresholds are about a detector's own scores, as our tracker's are.
+    tracks = None if "tracks" in unscored else library_tracks(raw, truth)
     return Scores(episode, figures, beliefs, _moving(view, truth), tracks, unscored)
 
 

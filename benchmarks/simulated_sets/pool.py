@@ -78,7 +78,7 @@ def _row(
 
 
 def _middle(draws: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(draws, [0.025, 0.975])
+    low, high = np.nanquantile(draws, [0.025, 0.975])
     return float(low), float(high)
 
 

@@ -3,7 +3,8 @@
 It does the work that the recorded run did and no more: the same frames, flow pairs, clips, shot
 windows and number of prompts, at the same input sizes; masks are brought to the frame's size, and
 nothing is measured, tracked or stored. onnxruntime and OpenCV are left at their defaults, which
-use every core. The pose network is a tflite file, which onnxruntime does not read: it stays with
+use every core, so it computes in float32, where STPE takes bfloat16 if the processor has it. The
+pose network is a tflite file, which onnxruntime does not read: it stays with
 OpenVINO, in its latency mode.
 """
 
@@ -72,7 +73,8 @@ def graphs(folder: Path) -> dict[str, Path]:
 class Plain:
     """`process(clip)` once; `kinds` are those of the recorded run on that clip."""
 
-    def __init__(self, files: dict[str, Path], kinds: list[Kind], frames: int) -> None:
+    def __init__(self, files: dict[str, Path], kinds: list[Kind], frames: int, fps: float) -> None:
+        self._fps, self._motion_fps = fps, fps * math.ceil(10 / fps)
         self._run = {
             name: _latency(path) if path.suffix == ".tflite" else _onnx(path)
             for name, path in files.items()
@@ -113,12 +115,12 @@ class Plain:
                 if len(pictures) == 32:
                     self._clip(pictures)
                     pictures = []
-            if _due(time, 10, rate):
+            if _due(time, self._motion_fps, rate):
                 now = cv2.resize(rgb, (480, 270), interpolation=cv2.INTER_AREA)
                 if previous is not None:
                     self._pair(previous, now)
                 previous = now
-            if _due(time, 2, rate):
+            if _due(time, self._fps, rate):
                 self._frame(cv2.resize(rgb, (854, 480), interpolation=cv2.INTER_AREA), analysed)
                 analysed += 1
         while self.done.get("transnetv2", 0) < self._counts.get("transnetv2", 0) and thumbnails:
@@ -143,7 +145,7 @@ class Plain:
                 image if image.shape[:2] == (height, width) else cv2.resize(image, (width, height))
                 for image in (earlier, later)
             ]
-            share = kind.count / max(1, self._frames * 5 - 1)
+            share = kind.count / max(1, round(self._frames * self._motion_fps / self._fps) - 1)
             for _ in range(math.floor(self.pairs * share) - math.floor((self.pairs - 1) * share)):
                 self._flow.flow(*images)
                 self.done["dis"] += 1
