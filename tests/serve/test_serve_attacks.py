@@ -12,6 +12,7 @@ import time
 import zlib
 from contextlib import suppress
 
+import numpy as np
 import pytest
 from live_server import COMMAND, NONE, live_server
 from websockets.exceptions import InvalidStatus
@@ -19,10 +20,12 @@ from websockets.sync.client import connect
 
 from stpe.client import Client, RequestFailedError
 from stpe.errors import SourceError, UsageError
+from stpe.rle import encode_mask
 from stpe.serve.failures import ForbiddenError, InvalidInputError, NotFoundError, TooLargeError
 from stpe.serve.fetch import fetch, is_public
 from stpe.serve.paths import inside
 from stpe.serve.settings import Settings
+from stpe.serve.video.masks import read_mask
 
 KEY = "correct horse"
 
@@ -252,6 +255,22 @@ def test_clients_that_leave_stop_the_work_they_asked_for(live, shared_data):
     with Client(live.url, timeout_s=1.0) as hasty, pytest.raises(UsageError):
         hasty.call("POST", "/infer", json=body)
     pending(live, 0)
+
+
+# masks -------------------------------------------------------------------------------------
+
+
+def test_masks_are_read_as_they_were_written_and_never_at_a_length_no_mask_has():
+    random = np.random.default_rng(0)
+    stripes = np.repeat(np.arange(400) % 2, np.tile([1, 1, 17, 17], 100)).reshape(60, 60)
+    for mask in [stripes == 1, *(random.random((37, 53)) < share for share in (0, 0.1, 0.5, 1))]:
+        size, counts = mask.shape, encode_mask(mask)["counts"]
+        assert (read_mask(size, counts, *size) == mask).all()
+        for wrong in (counts[:-1], counts + "o", counts + "1", "0" * 5000, "oooooooo0", "\u00e9"):
+            with pytest.raises(InvalidInputError):
+                read_mask(size, wrong, *size)
+    with pytest.raises(InvalidInputError, match="longer than a mask"):
+        read_mask((480, 854), "0" * 50_000_000, 480, 854)
 
 
 # paths and addresses ------------------------------------------------------------------------

@@ -121,10 +121,13 @@ async def reset(session_id: SessionId, here: Here) -> Reset:
 @router.post(
     f"{_PREFIX}/session/{{session_id}}/prompt", responses=problems.responses(404, 409, 422, 503)
 )
-async def prompt(session_id: SessionId, body: PromptRequest, here: Here) -> Prompted:
+async def prompt(
+    session_id: SessionId, body: PromptRequest, here: Here, shared: Shared
+) -> Prompted:
     """Name or point at what to follow, in one frame."""
     held = here.get(session_id)
-    asked = to_role(body.prompts, held.frames.width, held.frames.height)
+    size = held.frames.width, held.frames.height
+    asked = await shared.work.short(to_role, body.prompts, *size)
     frame = await here.prompt(held, body.frame_index, asked, body.obj_id)
     ids = [one.id for one in frame.objects]
     return Prompted(
@@ -133,7 +136,7 @@ async def prompt(session_id: SessionId, body: PromptRequest, here: Here) -> Prom
         pts=frame.pts,
         obj_id=ids[0] if ids else None,
         obj_ids=ids,
-        objects=found(frame.objects),
+        objects=await shared.work.short(found, frame.objects),
     )
 
 
@@ -330,14 +333,15 @@ async def segment(body: SegmentRequest, here: Here, shared: Shared) -> Segmented
         image = await shared.work.short(decode_image, data, shared.limits)
         session = model.open(_Still(image))
         try:
-            asked = to_role(body.prompts, image.shape[1], image.shape[0])
+            size = image.shape[1], image.shape[0]
+            asked = await shared.work.short(to_role, body.prompts, *size)
             frame = await here.call(session.prompt, 0, asked, None)
         finally:
             session.close()
     return SegmentedImage(
         width=image.shape[1],
         height=image.shape[0],
-        objects=found(frame.objects),
+        objects=await shared.work.short(found, frame.objects),
         model=shared.roles.model_id("video_segmenter") or "",
         processing_time_ms=1000 * (time.perf_counter() - begun),
     )

@@ -28,7 +28,7 @@ def to_role(prompts: Iterable[Prompt], width: int, height: int) -> VideoPrompt:
     texts: list[str] = []
     boxes: list[BoxPrompt] = []
     points: list[PointPrompt] = []
-    masks: list[NDArray[np.bool_]] = []
+    mask: NDArray[np.bool_] | None = None
     for prompt in prompts:
         match prompt:
             case TextPrompt():
@@ -38,7 +38,8 @@ def to_role(prompts: Iterable[Prompt], width: int, height: int) -> VideoPrompt:
             case PointPrompt():
                 points.append(prompt)
             case MaskPrompt():
-                masks.append(read_mask(prompt.mask.size, prompt.mask.counts, height, width))
+                one = read_mask(prompt.mask.size, prompt.mask.counts, height, width)
+                mask = one if mask is None else mask | one
     if any(isinstance(p, TextPrompt) for p in prompts) and not texts:
         raise InvalidInputError("the text prompt holds no words")
     corners = np.array([p.box for p in boxes], np.float32).reshape(-1, 4)
@@ -50,7 +51,7 @@ def to_role(prompts: Iterable[Prompt], width: int, height: int) -> VideoPrompt:
         points_P2=np.array([p.point for p in points], np.float32).reshape(-1, 2)
         * np.array([width, height], np.float32),
         point_labels_P=np.array([p.label for p in points], np.int32),
-        mask_HW=np.logical_or.reduce(masks) if masks else None,
+        mask_HW=mask,
     )
 
 

@@ -26,33 +26,37 @@ def read_mask(size: tuple[int, int], counts: str, height: int, width: int) -> ND
         raise InvalidInputError(
             f"the mask is {size[0]} high and {size[1]} wide, the frame {height} and {width}"
         )
-    runs = _runs(counts)
-    if sum(runs) != height * width:
-        raise InvalidInputError(f"the mask's runs fill {sum(runs)} pixels, not {height * width}")
+    pixels = height * width
+    # Together the runs take no more characters than pixels; only the first may be empty.
+    if len(counts) > pixels + 1:
+        raise InvalidInputError("the mask's counts are longer than a mask of its size can have")
+    runs = _runs(counts, pixels)
+    total = int(runs.sum())
+    if total != pixels:
+        raise InvalidInputError(f"the mask's runs fill {total} pixels, not {pixels}")
     values = (np.arange(len(runs)) % 2).astype(np.bool_)
     return np.asarray(np.repeat(values, runs).reshape(width, height).T)
 
 
-def _runs(counts: str) -> list[int]:
+def _runs(counts: str, pixels: int) -> NDArray[np.int64]:
     """Run lengths: 5 bits a character from the least, and from the third run on a difference to
     the run before the last."""
-    runs: list[int] = []
-    at = 0
-    while at < len(counts):
-        value = shift = 0
-        while True:
-            code = ord(counts[at]) - 48 if at < len(counts) else -1
-            if not 0 <= code < 64 or shift == _LONGEST_RUN:
-                raise InvalidInputError("the mask's counts are not COCO compressed RLE")
-            value |= (code & 31) << (5 * shift)
-            at, shift = at + 1, shift + 1
-            if not code & 32:
-                break
-        if code & 16:
-            value -= 1 << (5 * shift)
-        if len(runs) > 2:
-            value += runs[-2]
-        if value < 0:
-            raise InvalidInputError("the mask's counts hold a run of negative length")
-        runs.append(value)
+    codes = np.frombuffer(counts.encode("ascii", "replace"), np.uint8) - np.uint8(48)
+    last = np.flatnonzero((codes & 32) == 0)
+    lengths = np.diff(last, prepend=-1)
+    whole = counts.isascii() and len(last) and last[-1] == len(codes) - 1
+    if not whole or codes.max() > 63 or lengths.max() > _LONGEST_RUN:
+        raise InvalidInputError("the mask's counts are not COCO compressed RLE")
+    runs = np.zeros(len(last), np.int64)
+    for at in range(int(lengths.max())):
+        has = lengths > at
+        part = codes[(last - lengths + 1 + at)[has]].astype(np.int64) & 31
+        runs[has] |= part << (5 * at)
+    negative = (codes[last] & 16) != 0
+    runs[negative] -= np.int64(1) << (5 * lengths[negative])
+    if np.abs(runs).max() <= pixels:  # so that the sums cannot overflow
+        for first in (1, 2):
+            runs[first::2] = np.cumsum(runs[first::2])
+    if runs.min() < 0 or runs.max() > pixels:
+        raise InvalidInputError(f"the mask's counts hold a run that is not of 0 to {pixels} pixels")
     return runs
