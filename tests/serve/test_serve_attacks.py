@@ -299,9 +299,16 @@ def test_paths_stay_below_their_roots(tmp_path):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Redirects `/to/URL`, answers anything else with 100 kB."""
+    """Redirects `/to/URL`, never comes to an answer to `/endless`, answers anything else with
+    100 kB."""
 
     def do_GET(self):
+        if self.path == "/endless":  # a status of 102 again and again, and never an answer
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+                    time.sleep(0.02)
+            return
         if self.path.startswith("/to/"):
             self.send_response(302)
             self.send_header("Location", self.path[4:])
@@ -388,6 +395,8 @@ def test_downloads_are_limited_in_size_and_time(tmp_path, web):
             fetch(f"http://127.0.0.1:{web}/{path}", tmp_path, max_bytes=50_000, total_s=9, **here)
     with pytest.raises(SourceError, match="too long"):
         fetch(f"http://127.0.0.1:{web}/slow", tmp_path, max_bytes=1 << 20, total_s=0.2, **here)
+    with pytest.raises(SourceError, match="too long"):
+        fetch(f"http://127.0.0.1:{web}/endless", tmp_path, max_bytes=1, total_s=0.2, **here)
     for url in ("ftp://example.org/a", "file:///etc/passwd", "http://", "//x", "http://[", "x"):
         with pytest.raises(InvalidInputError):
             fetch(url, tmp_path, **LIMITS)

@@ -8,6 +8,7 @@ the second time.
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import socket
 import ssl
@@ -58,11 +59,50 @@ def _embedded(ip: IPAddress) -> Iterable[ipaddress.IPv4Address]:
     return [i for i in inner if i is not None]
 
 
-class _Guard(httpcore.NetworkBackend):
-    """Connects to public addresses, and to those of the networks the operator allows."""
+class _Timed(httpcore.NetworkStream):
+    """A connection that times out at a deadline, however often something comes before it."""
 
-    def __init__(self, networks: Sequence[str]) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(self._deadline, timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(self._deadline, timeout))
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(self._deadline, timeout)
+        stream = self._stream.start_tls(ssl_context, server_hostname, left)
+        return _Timed(stream, self._deadline)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _left(deadline: float, timeout: float | None) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise httpcore.ReadTimeout
+    return left if timeout is None else min(timeout, left)
+
+
+class _Guard(httpcore.NetworkBackend):
+    """Connects to public addresses, and to those of the networks the operator allows, until a
+    deadline by `time.monotonic`."""
+
+    def __init__(self, networks: Sequence[str], deadline: float) -> None:
         self._networks = [ipaddress.ip_network(n) for n in networks]
+        self._deadline = deadline
         self._plain = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -75,7 +115,9 @@ class _Guard(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Resolve, check every address, connect to the first. Raises ForbiddenError."""
         addresses = self.resolve(host, port)
-        return self._plain.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
+        left = _left(self._deadline, timeout)
+        stream = self._plain.connect_tcp(addresses[0], port, left, local_address, socket_options)
+        return _Timed(stream, self._deadline)
 
     def resolve(self, host: str, port: int) -> list[str]:
         """The addresses of a host, all of them checked. Raises ForbiddenError, SourceError."""
@@ -121,15 +163,17 @@ def fetch(
     path = folder / f"fetched{suffix if re.fullmatch(r'[.][a-z0-9]{1,5}', suffix) else ''}"
     try:
         with httpcore.ConnectionPool(
-            ssl_context=ssl.create_default_context(), network_backend=_Guard(networks)
+            ssl_context=ssl.create_default_context(), network_backend=_Guard(networks, deadline)
         ) as pool:
             for _ in range(_MAX_REDIRECTS + 1):
-                target = _follow(pool, url, path, max_bytes, deadline, told)
+                target = _follow(pool, url, path, max_bytes, told)
                 if target is None:
                     return path
                 url = _checked(urljoin(url, target))
     except httpcore.TimeoutException:
-        raise SourceError(f"{said}: the server does not answer in time") from None
+        late = time.monotonic() >= deadline
+        why = f"takes too long; {total_s:g} s are allowed" if late else "does not answer in time"
+        raise SourceError(f"{said}: the server {why}") from None
     except (httpcore.NetworkError, httpcore.ProtocolError, ValueError, OSError) as error:
         raise SourceError(f"{said}: cannot be fetched ({error}); check the address") from None
     raise SourceError(f"{said}: redirects more than {_MAX_REDIRECTS} times")
@@ -142,7 +186,7 @@ def check(url: str, networks: Sequence[str] = ()) -> None:
         InvalidInputError, ForbiddenError, SourceError: as `fetch`.
     """
     parts = urlsplit(_checked(url))
-    _Guard(networks).resolve(parts.hostname or "", parts.port or 443)
+    _Guard(networks, math.inf).resolve(parts.hostname or "", parts.port or 443)
 
 
 def _checked(url: str) -> str:
@@ -161,7 +205,6 @@ def _follow(
     url: str,
     path: Path,
     max_bytes: int,
-    deadline: float,
     told: Callable[[int], None],
 ) -> str | None:
     """Write the content to `path` and return None, or return where the server redirects to."""
@@ -183,8 +226,6 @@ def _follow(
                     size += len(block)
                     if size > max_bytes:
                         break
-                    if time.monotonic() > deadline:
-                        raise SourceError(f"{host} takes too long to send the file")
                     file.write(block)
                     told(size)
     if size > max_bytes:
