@@ -68,6 +68,12 @@ def test_nothing_is_measured_without_texture():
     assert fit_egomotion(field, CAMERA) is None
 
 
+def test_three_trusted_points_make_no_consensus():
+    weight = np.full(2700, 0.01)
+    weight[[200, 1330, 2500]] = 1.0
+    assert fit_homography(field_of(np.zeros((2700, 2)), weight=weight)) is not None
+
+
 @pytest.mark.parametrize("text", ["{", "[1,2]", '{"fx": 1}', '{"fx":0,"fy":1,"cx":1,"cy":1}'])
 def test_bad_intrinsics_say_what_is_wanted(text):
     with pytest.raises(UsageError, match="fx"):

@@ -103,6 +103,8 @@ def _starts(source: F64, target: F64, weight: F64, noise: float) -> list[F64]:
     starts = [np.eye(3), shift]
     few = np.flatnonzero(trusted)
     few = few[:: max(1, len(few) // _SAMPLED)]
+    if len(few) < 4:  # fewer than a homography takes
+        return starts
     found, _ = cv2.findHomography(
         source[few], target[few], cv2.USAC_MAGSAC, noise, maxIters=500, confidence=0.99
     )
