@@ -2,13 +2,14 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from stpe.geometry.intrinsics import intrinsics
 from stpe.geometry.rotation import matrix_of
 from stpe.signals import schema
 from stpe.stages.camera import Camera
 from stpe.stages.colors import color_profile
-from stpe.stages.frame_camera import FrameCamera
+from stpe.stages.frame_camera import Composed, FrameCamera, label
 from stpe.stages.object_motion import ObjectMotion
 from stpe.stages.stage import Request, Span, Window
 from stpe.stages.tracklets import Tracklets
@@ -244,6 +245,15 @@ def test_a_still_camera_is_static():
     out = FrameCamera({}, Request()).process(Window(SOURCE, Span(0, 0, 1e9), rows=rows))
     labels = out.tables["frames"]["camera_motion"].to_pylist()
     assert labels == [None, "static", "static"]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 20.0])
+def test_a_slow_pan_is_no_stillness_however_long_it_takes(seconds):
+    composed = Composed(np.eye(3), seconds=seconds)
+    composed.homography[0, 2] = -60.0
+    composed.rotation = matrix_of(np.radians([0.0, -6.5, 0.0]))
+    camera = intrinsics("", WIDTH, HEIGHT)
+    assert label(composed, False, camera, (WIDTH, HEIGHT)) == "pan_right"
 
 
 def test_a_name_needs_support_and_the_viewers_own_hand_goes_nowhere():

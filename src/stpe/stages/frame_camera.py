@@ -25,8 +25,10 @@ _COLUMNS = (
     "camera_homography",
     "camera_confidence",
 )
-#: The frame may shift by this share of its diagonal a second and still count as held still.
+#: The frame may shift by this share of its diagonal a second and still count as held still, up to
+#: what that comes to in STATIC_S.
 STATIC_RATE = 0.01
+STATIC_S = 0.5
 #: And by this share over any interval: what flow cannot resolve.
 STATIC_SHIFT = 0.0004
 #: A motion names the label if it makes up this share of the squared displacement.
@@ -89,6 +91,7 @@ class FrameCamera(Stage):
     """
 
     name = "frame_camera"
+    version = "2"
     reads = (
         "frames.frame_index",
         "motion.interval_s",
@@ -162,7 +165,7 @@ def label(composed: Composed, moved: bool, camera: Intrinsics, size: tuple[int, 
     if not np.isfinite(shift).all():
         return None
     diagonal = float(np.hypot(*size))
-    still = max(STATIC_RATE * composed.seconds, STATIC_SHIFT) * diagonal
+    still = max(STATIC_RATE * min(composed.seconds, STATIC_S), STATIC_SHIFT) * diagonal
     if _rms(shift) < still:
         return "static"
     tilt, pan, roll = vector_of(composed.rotation.T)
