@@ -4,8 +4,10 @@ import pyarrow as pa
 import pytest
 
 from stpe.narrate.facts import FrameFacts
-from stpe.narrate.setting import since
-from stpe.narrate.state import read_state
+from stpe.narrate.setting import camera, moved, since
+from stpe.narrate.span import Span as Stretch
+from stpe.narrate.span import camera as camera_for
+from stpe.narrate.state import GameState, read_state
 from stpe.narrate.words import sentence
 from stpe.signals import schema
 from stpe.stages.captions import Captions
@@ -215,6 +217,32 @@ def test_only_what_happened_since_the_previous_frame_is_told_so(pts, told):
     event |= {"description": "Health fell from 100 to 90.", "evidence": "{}"}
     facts = FrameFacts(90, 3.0, (640, 480), events=[event], since_s=1.5)
     assert (since(facts, 3, even_nothing=False) is not None) is told
+
+
+def test_a_still_camera_does_not_turn():
+    facts = FrameFacts(15, 0.5, (640, 480), camera="static", camera_rotation_deg=(0.0, 0.35, 0.0))
+    clause = camera(facts, detailed=True)
+    assert clause.text == "the camera stays still"
+    assert [claim.kind for claim in clause.claims] == ["camera_motion"]
+
+
+def test_a_game_without_positions_says_nothing_of_where_it_is():
+    def facts(**at):
+        game = GameState(who="the robot", heading_deg=90.0, **at)
+        return FrameFacts(15, 0.5, (640, 480), state=game, before=game, step_s=0.5)
+
+    when = "in the 0.5 s since the previous frame the robot"
+    assert moved(facts()).text == f"{when} did not turn"
+    assert moved(facts(position=(0.0, 0.0))).text == f"{when} stayed where it was"
+
+
+@pytest.mark.parametrize(("measured", "how"), [(1, " for about 0.5 s"), (119, "")])
+def test_one_measured_frame_does_not_speak_for_a_shot(measured, how):
+    shot = Stretch(0.5)
+    for i in range(120):
+        word = "pan_left" if 0 < i <= measured else None
+        shot.add(FrameFacts(15 * i, i / 2, (640, 480), camera=word))
+    assert camera_for(shot) == f"the camera pans left{how}"
 
 
 def test_a_street_in_three_granularities():

@@ -67,12 +67,16 @@ def event_claims(event: Mapping[str, Any], facts: FrameFacts) -> list[Claim]:
             unit = evidence.get("unit", "")
             found.append(Claim("speed_change", name.replace("_", " "), round(change, 4), unit, row))
     was, now = evidence.get("from"), evidence.get("to")
-    if isinstance(was, int | float) and isinstance(now, int | float):
+    if _is_number(was) and _is_number(now):
         found.append(Claim("counter_change", evidence["key"], now - was, "", row))
     elif isinstance(now, str):
         subject = who if evidence["key"] in _ACTIVITIES else evidence["key"]
         found.append(Claim("activity_change", subject, now, "", row))
     return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def told(clauses: Iterable[Clause]) -> str:

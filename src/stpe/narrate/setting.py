@@ -45,7 +45,9 @@ def camera(facts: FrameFacts, detailed: bool = False) -> Clause | None:
     claims = [Claim("camera_motion", "camera", facts.camera, "", facts.row)]
     rotation = facts.camera_rotation_deg
     trust = facts.camera_confidence
-    if detailed and rotation is not None and (trust is None or trust >= _SURE_TURN):
+    still = facts.camera == "static"
+    sure = trust is None or trust >= _SURE_TURN
+    if detailed and rotation is not None and sure and not still:
         angle = sum(x * x for x in rotation) ** 0.5
         if angle >= 0.1:
             text += f", turning about {number(angle, 2)}° since the previous frame"
@@ -123,7 +125,8 @@ def moved(facts: FrameFacts) -> Clause | None:
         claims.append(Claim("turn", game.who, round(turn, 3), "deg", facts.row))
     if not claims:
         return None
-    did = " and ".join(parts) or "stayed where it was"
+    still = "stayed where it was" if claims[0].kind == "displacement" else "did not turn"
+    did = " and ".join(parts) or still
     when = f"in the {number(facts.step_s, 2)} s since the previous frame"
     return Clause(f"{when} {game.who} {did}", [facts.row], claims)
 

@@ -42,6 +42,7 @@ _KINDS = {
 }
 _SURE_LABEL = 0.6
 _CAMERA_LEAST_SHARE = 0.15
+_CAMERA_THROUGHOUT = 0.75  # of the intervals: what the camera did then is said of the whole
 
 
 @dataclass
@@ -157,7 +158,8 @@ def camera(span: Span) -> str | None:
     told = [(word, s) for word, s in ranked if s >= _CAMERA_LEAST_SHARE * total][:4]
     if not told:
         return None
-    if len(span.camera_s) == 1:
+    whole = (span.frames - 1) * span.seconds_each
+    if len(span.camera_s) == 1 and total >= _CAMERA_THROUGHOUT * whole:
         return f"the camera {camera_does(told[0][0])}"
     parts = [f"{camera_does(word)} for about {seconds(s)}" for word, s in told]
     return f"the camera {listed(parts)}"

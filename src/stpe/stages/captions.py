@@ -31,7 +31,7 @@ class Captions(Stage):
     """
 
     name = "captions"
-    version = "5"
+    version = "6"
     reads = ("frames.frame_index",)
     optional = (
         "videos.duration_s",
