@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from stpe.models import loader
+from stpe.models.notes import noted
+from stpe.pipeline.sampling import Sampling
 from stpe.signals import schema
+from stpe.stages import registry
 from stpe.stages.clips import COLUMNS, Clips
 from stpe.stages.stage import Request, Span, Window
 from stpe.video.frame import Frame, SourceInfo
@@ -20,10 +23,10 @@ def stage():
     return Clips({"clip_classifier": model}, Request())
 
 
-def run(stage, count):
+def run(stage, count, last=False):
     image = np.random.default_rng(0).integers(0, 255, (180, 320, 3), dtype=np.uint8)
     frames = tuple(Frame(100 + 2 * i, 4.0 + i / 12.5, image) for i in range(count))
-    window = Window(INFO, Span(1, 4.0, 4.0 + count / 12.5), frames, 0, count)
+    window = Window(INFO, Span(1, 4.0, 4.0 + count / 12.5, last), frames, 0, count)
     table = stage.process(window).tables["clips"]
     assert table.schema == schema("clips", COLUMNS)
     return table.to_pylist()
@@ -41,6 +44,18 @@ def test_a_chunk_is_cut_evenly_and_whole(stage):
 
 
 def test_what_is_too_short_to_show_motion_has_no_clip(stage):
-    assert run(stage, 10) == []
-    assert len(run(stage, 11)) == 1
-    assert run(stage, 0) == []
+    with noted() as notes:
+        assert run(stage, 10, last=True) == []
+        assert run(stage, 0, last=True) == []
+        assert len(run(stage, 11)) == 1
+    assert not notes
+    with noted() as notes:
+        assert run(stage, 10) == []
+    assert "fewer than the 11 frames of a clip" in notes[0]
+
+
+@pytest.mark.parametrize(("fps", "seconds"), [(2.0, 16.0), (20.0, 1.6), (60.0, 1.0), (None, 1.0)])
+def test_a_chunk_is_long_enough_for_a_clip_at_any_rate(fps, seconds):
+    source = SourceInfo("v", "file", "0", 320, 180, 60.0, 20.0, 1200)
+    grids = [stage.grid for stage in registry.STAGES if stage.grid is not None]
+    assert Sampling(fps=fps).chunk_s(source, grids) == pytest.approx(seconds)

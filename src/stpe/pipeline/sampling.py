@@ -11,10 +11,12 @@ from stpe.stages.stage import ANALYSIS, MOTION
 from stpe.video.frame import Grid, SourceInfo
 
 #: Bump when the meaning of a grid or of a chunk border changes: every artifact depends on it.
-VERSION = "1"
+VERSION = "2"
 MOTION_FPS = 10.0
 LONGEST_CHUNK_S = 16.0
 FRAMES_A_CHUNK = 32
+#: However many analysis frames that is: a shorter chunk shows too little for a clip.
+LEAST_CHUNK_S = 1.0
 #: Pixels of one chunk on all grids together; about three chunks are held, four with many cores.
 CHUNK_BYTES = 192 * 2**20
 
@@ -74,5 +76,6 @@ class Sampling:
         for grid in {g.name: self.resolve(g) for g in (ANALYSIS, *grids)}.values():
             width, height = grid.frame_size(info.width, info.height)
             bytes_a_second += min(grid.fps or native, native) * width * height * 3
-        longest = min(LONGEST_CHUNK_S, FRAMES_A_CHUNK / analysis_fps, CHUNK_BYTES / bytes_a_second)
+        enough = max(FRAMES_A_CHUNK / analysis_fps, LEAST_CHUNK_S)
+        longest = min(LONGEST_CHUNK_S, enough, CHUNK_BYTES / bytes_a_second)
         return max(longest, 1 / analysis_fps)

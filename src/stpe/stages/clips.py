@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
+from stpe.models.notes import note
 from stpe.models.roles import ClipClassifier
 from stpe.signals import schema
 from stpe.stages.stage import CLIPS, Output, Stage, Window
@@ -34,12 +36,20 @@ class Clips(Stage):
     length = None
 
     def process(self, window: Window) -> Output:
-        """One row a clip; none where the chunk is too short for one."""
+        """One row a clip; none where the chunk is too short for one, which is noted unless the
+        video just ends there."""
         model: ClipClassifier = self.models["clip_classifier"]
         frames = window.core_frames
         rows = []
         length = round(model.length * (CLIPS.fps or model.fps) / model.fps)
-        for clip, end_pts in _pieces(frames, length, window.span.end_pts):
+        pieces = _pieces(frames, length, window.span.end_pts)
+        if not pieces and not window.span.last:
+            note(
+                f"clips: parts of the video that are held at once have fewer than the "
+                f"{math.ceil(length * _SHORTEST)} frames of a clip, and so no clip: the video has "
+                "few frames there, or they are too large (give a lower --fps or --resolution)"
+            )
+        for clip, end_pts in pieces:
             result = model.classify(np.stack([frame.image for frame in clip]))
             rows.append(
                 {
