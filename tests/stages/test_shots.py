@@ -91,6 +91,7 @@ def test_a_flash_is_not_a_shot():
 def test_one_frame():
     shots, frames = _shots(*_signal(1))
     assert _brief(shots) == [(0, 0, 1, "start")]
+    assert shots[0]["end_pts"] == 1 / 25
     assert frames[0]["shot_id"] == 0
 
 

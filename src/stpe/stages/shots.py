@@ -54,6 +54,7 @@ class Shots(Stage):
     """
 
     name = "shots"
+    version = "2"
     reads = ("transitions.cut", "transitions.gradual", "frames.frame_index")
     writes = (*(f"shots.{column}" for column in _COLUMNS), "frames.shot_id")
     length = None
@@ -69,7 +70,8 @@ class Shots(Stage):
             pass_.frame(*values)
         pass_.end_of_chunk()
         if window.span.last:
-            pass_.end_of_video(rows["frame_index"][-1].as_py() + 1 if len(rows) else None)
+            end_frame = rows["frame_index"][-1].as_py() + 1 if len(rows) else None
+            pass_.end_of_video(end_frame, window.span.end_pts)
 
         frames = window.rows["frames"].select(["frame_index", "pts"])
         first_id = pass_.first_id
@@ -165,10 +167,11 @@ class _Pass:
         # The chunk's frames are named now, so a run that goes on is decided on what is seen.
         self._use_cut()
 
-    def end_of_video(self, end_frame: int | None) -> None:
+    def end_of_video(self, end_frame: int | None, end_pts: float) -> None:
         now = self.now
         if now.start_frame >= 0 and end_frame is not None:
-            self._close(end_frame, now.pts + now.interval_s)
+            # A lone frame has no interval: it lasts as long as the source says.
+            self._close(end_frame, now.pts + now.interval_s if now.interval_s else end_pts)
 
 
 def _resume(state: pa.Table | None) -> _Tracker:
