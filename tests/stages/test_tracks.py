@@ -1,5 +1,7 @@
 """Tracks of synthetic boxes that follow a synthetic flow, across chunks, gaps, crossings, cuts."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,7 +11,8 @@ from stpe.geometry.rotation import matrix_of
 from stpe.signals import schema
 from stpe.stages.camera import Camera
 from stpe.stages.colors import color_profile
-from stpe.stages.frame_camera import Composed, FrameCamera, label
+from stpe.stages.frame_camera import Composed, FrameCamera
+from stpe.stages.frame_camera import label as name_of
 from stpe.stages.object_motion import ObjectMotion
 from stpe.stages.stage import Request, Span, Window
 from stpe.stages.tracklets import Tracklets
@@ -238,6 +241,16 @@ def test_frames_compose_what_lies_between_in_any_chunking():
     assert whole[1]["camera_translation"] is None
 
 
+def test_where_the_poses_end_nothing_is_known_of_the_camera():
+    poses = [{"frame_index": i, "camera_to_world": np.eye(4).ravel().tolist()} for i in (0, 1)]
+    motion = motion_rows(range(4), lambda f, p: np.zeros_like(p))
+    window = Window(SOURCE, Span(0, 0, 1e9), rows={"motion": motion})
+    out = Camera({}, Request(camera=json.dumps({"poses": poses}))).process(window)
+    trust = out.tables["motion"]["camera_confidence"].to_pylist()
+    assert trust[0] > 0.9
+    assert trust[1:] == [None, None]
+
+
 def test_a_still_camera_is_static():
     motion, _ = with_camera(motion_rows(range(11), lambda f, p: np.zeros_like(p)))
     frames = pa.table({"frame_index": pa.array([0, 5, 10]), "pts": [0, 0.5, 1.0]})
@@ -253,7 +266,7 @@ def test_a_slow_pan_is_no_stillness_however_long_it_takes(seconds):
     composed.homography[0, 2] = -60.0
     composed.rotation = matrix_of(np.radians([0.0, -6.5, 0.0]))
     camera = intrinsics("", WIDTH, HEIGHT)
-    assert label(composed, False, camera, (WIDTH, HEIGHT)) == "pan_right"
+    assert name_of(composed, False, camera, (WIDTH, HEIGHT)) == "pan_right"
 
 
 def test_a_name_needs_support_and_the_viewers_own_hand_goes_nowhere():
@@ -346,15 +359,22 @@ def test_a_box_off_a_steady_path_is_left_out_and_a_lone_look_alike_is_taken_in()
         walker = {"colors": red, "confidence": 0.9, "tracklet_id": 1}
         walker["box_xyxy"] = [x + 60 * (f == 15), 200, x + 60 * (f == 15) + 40, 300]
         if f == 22:  # a doubtful box that no tracklet took
-            walker |= {"confidence": 0.5, "tracklet_id": None}
+            walker |= {"confidence": 0.5, "tracklet_id": None, "tracklet_confidence": None}
         other = {"colors": blue, "confidence": 0.9, "tracklet_id": 2}
         other["box_xyxy"] = [500, 20, 540, 120]
         for number, row in enumerate((walker, other)):
             both = {"frame_index": f, "object_id": number, "pts": f / 10, "label": "person"}
-            rows.append(both | row | {"area_px": 4000.0, "tracklet_confidence": 0.9})
+            rows.append(both | {"area_px": 4000.0, "tracklet_confidence": 0.9} | row)
     columns = [c for c in rows[0] if c not in ("frame_index", "object_id")]
     objects = pa.Table.from_pylist(rows, schema("objects", columns))
     window = Window(SOURCE, Span(0, 0, 1e9), rows={"objects": objects})
-    found = Tracks({}, Request()).process(window).tables["objects"].to_pylist()
+    tables = Tracks({}, Request()).process(window).tables
+    found = tables["objects"].to_pylist()
+    # Nobody associated it frame by frame: its trust is not known, which is no distrust.
+    assert [r["track_confidence"] for r in found if r["frame_index"] == 22] == [
+        None,
+        pytest.approx(0.9),
+    ]
+    assert tables["tracks"]["confidence"][0].as_py() > 0.84
     walked = {r["frame_index"] for r in found if r["track_id"] == 1}
     assert walked == set(range(30)) - {15}

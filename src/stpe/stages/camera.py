@@ -44,7 +44,7 @@ class Camera(Stage):
     """
 
     name = "camera"
-    version = "2"
+    version = "3"
     reads = (*FLOW, "motion.previous_frame_index", "motion.interval_s")
     optional = ("transitions.cut",)
     writes = tuple(f"motion.{column}" for column in _COLUMNS)
@@ -98,7 +98,7 @@ def _given(
 ) -> dict[str, Any]:
     """The columns that poses decide."""
     if step_44 is None:
-        return {"camera_rotation_deg": None, "camera_translation": None, "camera_confidence": 0.0}
+        return {"camera_rotation_deg": None, "camera_translation": None, "camera_confidence": None}
     given = given_egomotion(field, camera, vector_of(step_44[:3, :3]), step_44[:3, 3])
     return {
         "camera_rotation_deg": given.rotation_deg.tolist(),

@@ -62,7 +62,7 @@ class Tracks(Stage):
     """`objects.track_id`, consecutive from 1 in order of first appearance, and the `tracks`."""
 
     name = "tracks"
-    version = "3"
+    version = "4"
     scope = "video"
     reads = (
         "objects.pts",
@@ -104,10 +104,11 @@ class Tracks(Stage):
             row = {"track_id": number, **_describe(seen, score[group])}
             rows.append(row if attached(seen, size) else row | _motion(seen))
         none = ids == 0
-        trust = objects["tracklet_confidence"].fill_null(0.0).to_numpy()
+        trust = objects["tracklet_confidence"].to_numpy()
+        unknown = none | np.isnan(trust)
         table = objects.select(["frame_index", "object_id"])
         table = table.append_column("track_id", pa.array(ids, pa.int64(), mask=none))
-        table = table.append_column("track_confidence", pa.array(trust, pa.float32(), mask=none))
+        table = table.append_column("track_confidence", pa.array(trust, pa.float32(), mask=unknown))
         return Output(
             {
                 "objects": table.cast(schema("objects", _OBJECTS)),
@@ -206,7 +207,8 @@ def named(seen: pa.Table, score_N: F64) -> tuple[str, float]:
 
 def _describe(seen: pa.Table, score: F64) -> dict[str, Any]:
     label, support = named(seen, score)
-    trust = float(seen["tracklet_confidence"].fill_null(0.0).to_numpy().mean())
+    known = seen["tracklet_confidence"].drop_null().to_numpy()
+    trust = float(known.mean()) if len(known) else 0.0
     return {
         "label": label,
         "confidence": support * np.sqrt(trust),
