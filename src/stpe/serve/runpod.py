@@ -35,7 +35,10 @@ log = logging.getLogger(__name__)
 @cache
 def _worker() -> Worker:
     """What every job of this process runs on; models load when they are first needed."""
-    settings = Settings.from_environment()
+    # A worker listens nowhere, so an address and a key that the image sets for the server are not
+    # its own.
+    served = ("STPE_SERVE_HOST", "STPE_API_KEY")
+    settings = Settings.from_environment({k: v for k, v in os.environ.items() if k not in served})
 
     def fetched(url: str, folder: Path, max_bytes: int, told: Callable[[int], None]) -> Path:
         return fetch.fetch(
