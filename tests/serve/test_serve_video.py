@@ -169,10 +169,10 @@ def measured_fps(path):
     return float((len(times) - 1) / (times[-1] - times[0]))
 
 
-def idle(server, session, timeout_s=30):
+def wait_for_state(server, session, state, timeout_s=30):
     deadline = time.monotonic() + timeout_s
-    while server.call("GET", f"{API}/session/{session}/status").json()["state"] != "idle":
-        assert time.monotonic() < deadline, "the work goes on"
+    while server.call("GET", f"{API}/session/{session}/status").json()["state"] != state:
+        assert time.monotonic() < deadline, f"it does not become {state}"
         time.sleep(0.1)
 
 
@@ -194,7 +194,7 @@ def test_cancel_and_leaving_stop_the_work(server, dog):
     with socket_of(server, dog) as stream:
         stream.send("{}")
         stream.recv(60)
-    idle(server, dog)
+    wait_for_state(server, dog, "idle")
 
     with socket_of(server, dog) as stream:
         stream.send("{}")
@@ -207,6 +207,27 @@ def test_cancel_and_leaving_stop_the_work(server, dog):
     with socket_of(server, dog) as stream:
         stream.send("{}")
         assert json.loads(stream.recv(60))["type"] == "error"
+
+
+def test_others_stop_a_propagation_by_reset_only_and_it_says_so(server, dog):
+    prompts = [{"type": "point", "point": [0.5, 0.55], "label": 1}]
+    post(server, f"{API}/session/{dog}/prompt", {"frame_index": 0, "prompts": prompts})
+    with socket_of(server, dog) as stream:
+        stream.send("{}")
+        stream.recv(60)
+        with socket_of(server, dog) as other:
+            other.send("{}")
+            other.send(json.dumps({"type": "cancel"}))
+            assert "busy" in json.loads(other.recv(60))["error"]
+        assert [json.loads(stream.recv(60))["type"] for _ in range(4)] == ["frame"] * 4
+        stream.send(json.dumps({"type": "cancel"}))
+    wait_for_state(server, dog, "idle")
+
+    with ThreadPoolExecutor(1) as pool:
+        whole = pool.submit(refused, 409, post, server, f"{API}/session/{dog}/propagate")
+        wait_for_state(server, dog, "busy")
+        post(server, f"{API}/session/{dog}/reset")
+        assert "stopped by a reset" in whole.result(60)
 
 
 def test_image_by_box_point_text(server, people):

@@ -24,7 +24,7 @@ from starlette.requests import HTTPConnection
 
 from stpe.errors import StpeError
 from stpe.serve import problems
-from stpe.serve.failures import UnsupportedMediaError
+from stpe.serve.failures import ConflictError, UnsupportedMediaError
 from stpe.serve.payload import (
     IMAGE_TYPES,
     check_type,
@@ -159,14 +159,15 @@ async def propagate(
     """Follow every object and answer all frames at once; the WebSocket answers as they come."""
     begun = time.perf_counter()
     results = []
-    frames = here.propagate(
-        here.get(session_id), body.direction, body.start_frame_index, body.max_frames
-    )
+    held = here.get(session_id)
+    frames = here.propagate(held, body.direction, body.start_frame_index, body.max_frames)
     async with aclosing(frames):
         async for frame in frames:
             results.append(await shared.work.short(from_role, frame))
             if await request.is_disconnected():
                 break
+    if held.cancel.is_set():
+        raise ConflictError("the propagation was stopped by a reset or the end of the session")
     return Propagated(
         session_id=session_id,
         results=results,
@@ -230,7 +231,7 @@ async def _stream(
             while True:
                 step = asyncio.ensure_future(anext(frames, None))
                 await asyncio.wait({step, stop}, return_when=asyncio.FIRST_COMPLETED)
-                if stop.done():
+                if stop.done() and not step.done():  # a step that is done may be a refusal
                     held.cancel.set()
                 frame = await step
                 if stop.done():
