@@ -13,15 +13,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from stpe.errors import StpeError, UsageError
-from stpe.serve.clip import Classified
+from stpe.serve.clip import ReadClassified
 from stpe.serve.tasks.schemas import (
     ConceptAnswer,
     DepthAnswer,
@@ -34,7 +34,10 @@ from stpe.serve.tasks.schemas import (
 
 Answer = DetectAnswer | SegmentAnswer | PoseAnswer | ConceptAnswer | DepthAnswer | VelocityAnswer
 
+T = TypeVar("T")
+
 _ANSWER: TypeAdapter[Answer] = TypeAdapter(InferAnswer)
+_CLASSIFIED = TypeAdapter(ReadClassified)
 
 
 class RequestFailedError(StpeError):
@@ -57,6 +60,10 @@ class RequestFailedError(StpeError):
         self.retry_after_s = float(waits) if waits.isdigit() else None
         detail = self.problem.get("detail") or response.reason_phrase
         super().__init__(f"the server answered {self.status}: {detail}")
+
+
+class UnreadableAnswerError(StpeError):
+    """What answered is not this API: a proxy's page, another service, another version."""
 
 
 class Client:
@@ -100,12 +107,15 @@ class Client:
         Raises:
             RequestFailedError: the answer is not a success.
             UsageError: the server cannot be reached.
+            UnreadableAnswerError: its answer is not encoded as it says.
         """
         try:
             response = self._http.request(method, path, **how)
         except httpx.TransportError as error:
             what = str(error) or type(error).__name__
             raise UsageError(f"{self._http.base_url} cannot be reached: {what}") from error
+        except httpx.DecodingError as error:
+            raise UnreadableAnswerError(f"{self._http.base_url} answered: {error}") from error
         if not response.is_success:
             raise RequestFailedError(response)
         return response
@@ -157,14 +167,14 @@ class Client:
             "mimeType": mime_type,
             "options": options,
         }
-        return _ANSWER.validate_json(self.call("POST", "/infer", json=body).content)
+        return _read(_ANSWER, self.call("POST", "/infer", json=body))
 
     def classify(
         self,
         frames: NDArray[np.uint8] | Sequence[bytes],
         size: tuple[int, int] | None = None,
         channels: Literal["BGR", "RGB"] = "RGB",
-    ) -> Classified:
+    ) -> ReadClassified:
         """The best classes of a clip of 16 frames.
 
         Args:
@@ -185,5 +195,16 @@ class Client:
             "height": height,
             "format": channels,
         }
-        response = self.call("POST", "/api/v1/infer", json=body)
-        return Classified.model_validate_json(response.content)
+        return _read(_CLASSIFIED, self.call("POST", "/api/v1/infer", json=body))
+
+
+def _read(kind: TypeAdapter[T], response: httpx.Response) -> T:
+    try:
+        return kind.validate_json(response.content)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UnreadableAnswerError(
+            f"{response.url} answered what cannot be read: {where} {first['msg']}; is it another "
+            "service?"
+        ) from error

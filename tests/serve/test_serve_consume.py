@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import chain, repeat
 from pathlib import Path
 
 import av
@@ -164,17 +165,15 @@ def encode(clip, path, count):
         out.mux(stream.encode(None))
 
 
-class Slow(http.server.BaseHTTPRequestHandler):
-    """Takes longer for a clip than the stream takes to show one."""
+class Answering(http.server.BaseHTTPRequestHandler):
+    """Answers 200 with what `answers` yields next, after `takes_s`."""
+
+    takes_s = 0.0
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        time.sleep(1.5)
-        answer = {
-            "predictions": [{"label": "waiting", "confidence": 1.0}], "clip_id": "1",
-            "model": "none", "processing_time_ms": 1500.0,
-        }  # fmt: skip
-        body = json.dumps(answer).encode()
+        time.sleep(self.takes_s)
+        body = next(self.answers)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -184,28 +183,59 @@ class Slow(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_a_slow_server_costs_clips_and_never_frames(juggler):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+#: What the first prototype answers: without `model` and `processing_time_ms`.
+OLD = json.dumps(
+    {"predictions": [{"label": "waiting", "confidence": 1.0}], "clip_id": "1"}
+).encode()  # fmt: skip
+
+
+@contextmanager
+def consuming(clip, answers, takes_s=0.0):
+    """A consumer of a stream of the clip, and the best classes that it reported."""
+    handler = type("Handler", (Answering,), {"answers": iter(answers), "takes_s": takes_s})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     port = free_port(socket.SOCK_DGRAM)
+    labels = []
     with Client(f"http://127.0.0.1:{server.server_address[1]}") as client:
-        slow = Consumer(f"udp://127.0.0.1:{port}", client, lambda best, seconds: None)
-        thread = threading.Thread(target=slow.run)
+        found = Consumer(f"udp://127.0.0.1:{port}", client, lambda best, _: labels.append(best))
+        thread = threading.Thread(target=found.run)
         thread.start()
-        stream = send(juggler, port, 60)
-        deadline = time.monotonic() + 40
-        while slow.counts.dropped < 3:  # as the stream went on while the server was busy
-            assert time.monotonic() < deadline, slow.counts
-            time.sleep(0.05)
-        slow.stop()
-        thread.join(20)
-        stream.kill()
-        stream.wait()
-    server.shutdown()
-    counts = slow.counts
+        stream = send(clip, port, 60)
+        try:
+            yield found, labels
+        finally:
+            found.stop()
+            thread.join(20)
+            stream.kill()
+            stream.wait()
+            server.shutdown()
+            server.server_close()
+
+
+def wait_until(true, counts):
+    deadline = time.monotonic() + 40
+    while not true():
+        assert time.monotonic() < deadline, counts
+        time.sleep(0.05)
+
+
+def test_a_slow_server_costs_clips_and_never_frames(juggler):
+    with consuming(juggler, repeat(OLD), takes_s=1.5) as (slow, _):
+        counts = slow.counts
+        # As the stream went on while the server was busy.
+        wait_until(lambda: counts.dropped >= 3, counts)
     assert counts.clips == counts.frames // 16
     assert counts.classified >= 1
     assert counts.classified + counts.dropped + 3 >= counts.clips
+
+
+def test_answers_that_cannot_be_read_are_failures_and_the_next_is_read(juggler):
+    page = b"<html>502</html>"
+    with consuming(juggler, chain([page, b"{}", b"[]"], repeat(OLD))) as (found, labels):
+        wait_until(lambda: labels, found.counts)
+    assert found.counts.failed == 3
+    assert labels[0].label == "waiting"
 
 
 def test_only_streams_are_consumed():

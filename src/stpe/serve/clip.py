@@ -36,3 +36,12 @@ class Classified(BaseModel):
     clip_id: str = Field(description="names this answer in logs")
     model: str
     processing_time_ms: float
+
+
+class ReadClassified(BaseModel):
+    """`Classified` of any server that has this API; other makes leave out `model` and the time."""
+
+    predictions: list[Prediction]
+    clip_id: str
+    model: str | None = None
+    processing_time_ms: float | None = None
