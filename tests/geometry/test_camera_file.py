@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from stpe import cli
@@ -14,7 +15,11 @@ from stpe.errors import SourceError, UsageError
 from stpe.geometry.intrinsics import intrinsics
 from stpe.geometry.rotation import matrix_of
 from stpe.geometry.supplied import supplied
+from stpe.signals import schema
+from stpe.stages.camera_check import CameraCheck
+from stpe.stages.stage import Request, Span, Window
 from stpe.state.camera_file import read_camera, read_depth
+from stpe.video.frame import SourceInfo
 
 K = {"fx": 100.0, "fy": 110.0, "cx": 50.0, "cy": 40.0}
 ONLY = ("--fps", "native", "--profile", "embedded", "--without",
@@ -147,3 +152,29 @@ def test_right_and_wrong_cameras_of_a_real_clip(
     check, _, err = run("short", write(tmp_path / "s.json", json.dumps(short)))
     assert check["focal_fits"] is False
     assert "1.67 times the focal length of --camera fits the flow better" in err
+
+
+@pytest.mark.parametrize(("given", "verdict"), [("depth", "agrees"), ("disparity", "contradicted")])
+def test_depth_images_against_parallax(given: str, verdict: str) -> None:
+    """Each frame in its own scale, as triangulation has it."""
+    true = np.linspace(1.0, 9.0, 48)
+    images = true if given == "depth" else 1 / true
+    row = {"depth_shape": [6, 8], "geometric_depth_shape": [6, 8]}
+    row |= {"geometric_depth_confidence": np.ones(48, "f2")}
+    rows = [
+        {"frame_index": i, "pts": i / 2, "depth": images.astype("f2")}
+        | {"geometric_depth": ((1 + i) * true).astype("f2"), **row}
+        for i in range(3)
+    ]
+    columns = [s.split(".")[1] for s in CameraCheck.optional]
+    tables = {
+        "frames": pa.Table.from_pylist(rows, schema("frames", columns)),
+        "motion": pa.Table.from_pylist([], schema("motion", ["pose_agreement", "focal_costs"])),
+    }
+    source = SourceInfo("a.mp4", "file", "0" * 64, 64, 48, 30.0, 2.0, 60)
+    known = {"folder": "", "scale": 1.0, "files": {"0": "0.png"}, "sha256": ""}
+    stage = CameraCheck({}, Request(camera=json.dumps({"depth": known})))
+    found = stage.process(Window(source, Span(0, 0.0, 2.0, True), rows=tables)).tables["videos"]
+    document = json.loads(found["camera_check"][0].as_py())
+    assert document["verdict"] == verdict
+    assert (document["depth_error"] < 0.01) is (given == "depth")

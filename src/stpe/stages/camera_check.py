@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from stpe.geometry.camera_check import FOCAL_SHARES
 from stpe.geometry.supplied import supplied
 from stpe.signals import schema
 from stpe.stages.stage import Output, Stage, Window
-
-F64 = NDArray[np.float64]
 
 #: Of a video's better half of intervals the median agreement that poses must reach. The worse half
 #: says little: where flow is lost in a fast turn, no motion fits it but one of chance.
@@ -104,12 +101,10 @@ def _focal(rows: list[list[float] | None], found: dict[str, Any], warnings: list
 
 def _depth(frames: pa.Table, found: dict[str, Any], warnings: list[str]) -> None:
     rows = (frames.slice(i, 1).to_pylist()[0] for i in range(frames.num_rows))  # one at a time
-    ratios = [r for row in rows if (r := _ratios(row)) is not None]
+    errors = [error for row in rows if (error := _error(row)) is not None]
     found["depth_error"] = None
-    if len(ratios) < 2:
+    if len(errors) < 2:
         return
-    # Each frame is judged in its own scale: that of triangulation may be one of its own.
-    errors = [float(np.median(np.abs(r / np.median(r) - 1))) for r in ratios]
     error = float(np.median(errors))
     found["depth_error"] = round(error, 3)
     if error > _WRONG_DEPTH:
@@ -119,8 +114,9 @@ def _depth(frames: pa.Table, found: dict[str, Any], warnings: list[str]) -> None
         )
 
 
-def _ratios(row: dict[str, Any]) -> F64 | None:
-    """Given depth over triangulated depth, where both are known."""
+def _error(row: dict[str, Any]) -> float | None:
+    """Median relative difference of given and triangulated depth, where both are known, in the
+    frame's own scale: that of triangulation may be one of its own."""
     if row.get("depth") is None or row.get("geometric_depth") is None:
         return None
     shape = row["geometric_depth_shape"]
@@ -133,4 +129,7 @@ def _ratios(row: dict[str, Any]) -> F64 | None:
     seen = np.array(row["geometric_depth"], np.float64)
     sure = np.array(row["geometric_depth_confidence"], np.float64) > _TRUSTED
     both = sure & np.isfinite(seen) & np.isfinite(given) & (given > 0)
-    return given[both] / seen[both] if both.sum() >= 40 else None
+    if both.sum() < 40:
+        return None
+    ratios = given[both] / seen[both]
+    return float(np.median(np.abs(ratios / np.median(ratios) - 1)))
