@@ -3,6 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
+from stpe.narrate.claims import event_claims
 from stpe.narrate.facts import FrameFacts
 from stpe.narrate.setting import camera, moved, since
 from stpe.narrate.span import Span as Stretch
@@ -234,6 +235,15 @@ def test_a_game_without_positions_says_nothing_of_where_it_is():
     when = "in the 0.5 s since the previous frame the robot"
     assert moved(facts()).text == f"{when} did not turn"
     assert moved(facts(position=(0.0, 0.0))).text == f"{when} stayed where it was"
+
+
+def test_a_flag_in_the_log_is_no_counter():
+    facts = FrameFacts(15, 0.5, (640, 480))
+    event = {"event_id": 0, "kind": "state_transition"}
+    for was, now, told in ((1, 3, [2]), (False, True, [])):
+        evidence = json.dumps({"key": "armed", "from": was, "to": now})
+        claims = event_claims(event | {"evidence": evidence}, facts)
+        assert [claim.value for claim in claims] == told
 
 
 @pytest.mark.parametrize(("measured", "how"), [(1, " for about 0.5 s"), (119, "")])
