@@ -79,6 +79,9 @@ def _s(
 
 
 _ABSENT = "the stage that writes it did not run; `artifacts` says why"
+_NO_DEPTH = "no depth model ran, or --camera has no depth image of the frame"
+_NO_CAMERA = "no flow inside the mask, camera unknown, or fixed to the screen"
+_NO_MOTION = "attached to the camera, or its motion was never measured"
 _NO_VLM = "no captioner was selected, or it gave no answer"
 
 _WRITTEN: tuple[Signal, ...] = (
@@ -148,19 +151,31 @@ _WRITTEN: tuple[Signal, ...] = (
     _s("frames.embedding", F32S, "1", "Global self-supervised embedding, unit L2", _ABSENT),
     _s("frames.dense", F16S, "1", "Patch features, row-major h x w x c", _ABSENT),
     _s("frames.dense_shape", I32S, "", "[h, w, c] of frames.dense", _ABSENT),
-    _s("frames.saliency", F16S, "1", "Saliency 0..1 on the dense grid, row-major", _ABSENT),
-    _s("frames.saliency_shape", I32S, "", "[h, w] of frames.saliency", _ABSENT),
+    _s(
+        "frames.saliency",
+        F16S,
+        "1",
+        "Saliency 0..1 on the dense grid, row-major",
+        "the image embedder gives none, or did not run",
+    ),
+    _s("frames.saliency_shape", I32S, "", "[h, w] of frames.saliency", "as above"),
     _s("frames.edges", F16S, "1", "Feature-edge strength 0..1 on the dense grid", _ABSENT),
-    _s("frames.depth", F16S, "see depth_unit", "Depth map, row-major; NaN: none", _ABSENT),
-    _s("frames.depth_shape", I32S, "", "[h, w] of frames.depth", _ABSENT),
+    _s("frames.depth", F16S, "see depth_unit", "Depth map, row-major; NaN: none", _NO_DEPTH),
+    _s("frames.depth_shape", I32S, "", "[h, w] of frames.depth", "as above"),
     _s(
         "frames.depth_unit",
         pa.string(),
         "",
         "metres, relative (larger is farther), or that of --camera",
-        _ABSENT,
+        "as above",
     ),
-    _s("frames.depth_confidence", pa.float32(), "1", "Trust in the depth map as a whole", _ABSENT),
+    _s(
+        "frames.depth_confidence",
+        pa.float32(),
+        "1",
+        "Trust in the depth map as a whole",
+        "as above",
+    ),
     _s(
         "frames.camera_motion",
         pa.string(),
@@ -196,7 +211,7 @@ _WRITTEN: tuple[Signal, ...] = (
         pa.float32(),
         "1",
         "Inlier share of the camera model times known share of the frame",
-        _ABSENT,
+        "first frame of a shot, or unknown",
     ),
     _s(
         "frames.geometric_depth",
@@ -367,7 +382,7 @@ _WRITTEN: tuple[Signal, ...] = (
         F32S,
         "1",
         "L*a*b* histograms of three bands, top to bottom, 72 roots of shares, unit L2",
-        "fewer than 4 rows or 2 columns of pixels",
+        "fewer than 4 rows or 2 columns of pixels, or a band without a pixel of the object",
     ),
     _s(
         "objects.tracklet_id",
@@ -384,7 +399,13 @@ _WRITTEN: tuple[Signal, ...] = (
         "Identity over the whole video, never reused",
         "not tracked",
     ),
-    _s("objects.track_confidence", pa.float32(), "1", "Trust in the association", "not tracked"),
+    _s(
+        "objects.track_confidence",
+        pa.float32(),
+        "1",
+        "Trust in the association",
+        "not tracked, or given to the track only when the whole video was judged",
+    ),
     _s("objects.velocity_px_s", F32S, "px/s", "Image velocity [vx, vy]", "no flow inside the mask"),
     _s(
         "objects.velocity_std_px_s",
@@ -398,25 +419,31 @@ _WRITTEN: tuple[Signal, ...] = (
         F32S,
         "px/s",
         "What camera motion alone would give here",
-        "camera unknown",
+        _NO_CAMERA,
     ),
     _s(
         "objects.object_velocity_px_s",
         F32S,
         "px/s",
         "velocity_px_s minus camera_velocity_px_s",
-        "camera unknown",
+        "as above",
     ),
     _s("objects.motion", pa.string(), "", "moving, static, or unknown", _ABSENT),
-    _s("objects.motion_confidence", pa.float32(), "1", "Probability of that motion class", _ABSENT),
+    _s(
+        "objects.motion_confidence",
+        pa.float32(),
+        "1",
+        "Probability of that motion class",
+        _NO_CAMERA,
+    ),
     _s(
         "objects.depth",
         pa.float32(),
         "see frames.depth_unit",
         "Median depth inside the mask",
-        _ABSENT,
+        "its frame has no depth, or none is known there",
     ),
-    _s("objects.depth_confidence", pa.float32(), "1", "Trust in that depth", _ABSENT),
+    _s("objects.depth_confidence", pa.float32(), "1", "Trust in that depth", "as above"),
     _s(
         "objects.velocity_metric",
         F32S,
@@ -451,10 +478,22 @@ _WRITTEN: tuple[Signal, ...] = (
     _s("tracks.last_frame", pa.int64(), "", "Frame of the last observation"),
     _s("tracks.n_frames", pa.int32(), "", "Observations"),
     _s("tracks.embedding", F32S, "1", "Confidence-weighted mean object embedding", _ABSENT),
-    _s("tracks.motion_summary", pa.string(), "", "static, slow, moderate, fast", _ABSENT),
-    _s("tracks.direction", pa.string(), "", "Main image direction, camera-compensated", "static"),
-    _s("tracks.mean_speed_px_s", pa.float32(), "px/s", "Mean camera-compensated speed", _ABSENT),
-    _s("tracks.moving_share", pa.float32(), "1", "Share of observations that are moving", _ABSENT),
+    _s("tracks.motion_summary", pa.string(), "", "static, slow, moderate, fast", _NO_MOTION),
+    _s(
+        "tracks.direction",
+        pa.string(),
+        "",
+        "Main image direction, camera-compensated",
+        f"static, {_NO_MOTION}",
+    ),
+    _s("tracks.mean_speed_px_s", pa.float32(), "px/s", "Mean camera-compensated speed", _NO_MOTION),
+    _s(
+        "tracks.moving_share",
+        pa.float32(),
+        "1",
+        "Share of observations that are moving",
+        _NO_MOTION,
+    ),
     # relations ----------------------------------------------------------------------------
     _s("relations.frame_index", pa.int64(), "", "Decoder frame index", key=True),
     _s("relations.subject_object_id", pa.int32(), "", "objects.object_id", key=True),
@@ -492,7 +531,13 @@ _WRITTEN: tuple[Signal, ...] = (
     _s("clips.start_pts", pa.float64(), "s", "pts of the first frame"),
     _s("clips.end_pts", pa.float64(), "s", "pts after the last frame"),
     _s("clips.embedding", F32S, "1", "Clip encoder's embedding, unit L2", _ABSENT),
-    _s("clips.pooled_embedding", F32S, "1", "Attention-pooled frame embeddings, unit L2", _ABSENT),
+    _s(
+        "clips.pooled_embedding",
+        F32S,
+        "1",
+        "Attention-pooled frame embeddings, unit L2",
+        "no analysis frame with an embedding lies inside",
+    ),
     _s("clips.classes", pa.list_(LABEL), "1", "Best classes, most probable first", _ABSENT),
     _s(
         "clips.surprise",
