@@ -110,15 +110,20 @@ def test_a_seek_gives_the_very_frame_or_nothing(tmp_path: Path, codec, name, opt
 
 
 def read_in_child(clips, numbers, pipe) -> None:
-    pipe.send([float(np.nansum(np.asarray(clips[n]["frames.embedding"]))) for n in numbers])
+    pipe.send([summed(clips[n]) for n in numbers])
     pipe.close()
+
+
+def summed(clip) -> tuple[float, int]:
+    pixels = np.asarray(clip["pixels"]).astype(np.int64)
+    return float(np.nansum(np.asarray(clip["frames.embedding"]))), int(pixels.sum())
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_read_the_same(dataset: Dataset, method: str):
-    clips = dataset.clips(["frames.embedding"], length=4)
+    clips = dataset.clips(["frames.embedding"], length=4, pixels=True)
     numbers = [5, 0, 11]
-    expected = [float(np.nansum(np.asarray(clips[n]["frames.embedding"]))) for n in numbers]
+    expected = [summed(clips[n]) for n in numbers]  # the parent has both videos open now
     context = multiprocessing.get_context(method)
     ours, theirs = context.Pipe(duplex=False)
     worker = context.Process(target=read_in_child, args=(clips, numbers, theirs))

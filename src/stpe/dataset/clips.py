@@ -5,6 +5,7 @@ Shapes: T frames of a clip, n rows of one frame, D a vector's length, H W pixels
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ except ImportError:
 Int64s = NDArray[np.int64]
 #: Videos whose files a reader of pixels keeps open.
 _OPEN_VIDEOS = 8
+#: What a forked process inherited open. Closing it would wait for the decoder's threads, which did
+#: not come along.
+_inherited: list[dict[str, FrameReader]] = []
 
 
 class ClipDataset(_Base):  # type: ignore[misc]
@@ -82,6 +86,7 @@ class ClipDataset(_Base):  # type: ignore[misc]
             table: self._table_edges(table) for table in self._columns if table != "frames"
         }
         self._readers: dict[str, FrameReader] = {}
+        self._pid = os.getpid()
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -145,6 +150,9 @@ class ClipDataset(_Base):  # type: ignore[misc]
         return begins, ends
 
     def _reader(self, video_id: str) -> FrameReader:
+        if self._pid != os.getpid():
+            _inherited.append(self._readers)
+            self._readers, self._pid = {}, os.getpid()
         if video_id not in self._readers:
             if len(self._readers) >= _OPEN_VIDEOS:
                 self._readers.pop(next(iter(self._readers))).close()
