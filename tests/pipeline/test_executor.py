@@ -9,6 +9,8 @@ from stpe.dataset.reader import open_dataset
 from stpe.engine import Engine
 from stpe.errors import StageError
 from stpe.stages import registry
+from stpe.stages.stage import Output
+from stpe.video.frame import Grid
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +150,29 @@ def test_one_frame(tmp_path):
     tables = every_table(tmp_path / "ds")
     assert tables["frames"].num_rows == tables["transitions"].num_rows == 1
     assert tables["shots"].num_rows == 1
+
+
+def test_a_grid_that_skips_whole_chunks_can_be_made_later(clip, tmp_path, monkeypatch):
+    class Rare(toys.Toy):
+        """A frame every four seconds, where a chunk at 12 frames a second has 2.67."""
+
+        name = "rare"
+        grid = Grid("rare", fps=0.25)
+        writes = ("frames.camera_confidence",)
+
+        def answer(self, window):
+            found = {"frame_index": [], "pts": [], "camera_confidence": []}
+            for f in window.core_frames:
+                found["frame_index"].append(f.index)
+                found["pts"].append(f.pts)
+                found["camera_confidence"].append(f.image.mean() / 255)
+            return Output({"frames": toys.table("frames", **found)})
+
+    monkeypatch.setattr(registry, "STAGES", (*toys.STAGES, Rare))
+    run(clip, tmp_path / "ds", fps=12, without=["frames.camera_confidence"])
+    (report,) = run(clip, tmp_path / "ds", fps=12).videos
+    assert {s.name for s in report.stages if s.made} == {"rare"}
+    run(clip, tmp_path / "once", fps=12)
+    later, once = every_table(tmp_path / "ds"), every_table(tmp_path / "once")
+    assert later["frames"].equals(once["frames"])
+    assert 0 < later["frames"].num_rows - later["frames"]["camera_confidence"].null_count < 15

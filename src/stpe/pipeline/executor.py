@@ -29,6 +29,7 @@ from stpe.pipeline.rounds import rounds
 from stpe.pipeline.tables import concat
 from stpe.pipeline.threads import one_thread_each
 from stpe.stages.stage import ANALYSIS, Span
+from stpe.video.frame import Grid
 from stpe.video.sampler import Measured, sample
 from stpe.video.source import Source
 
@@ -209,10 +210,7 @@ class _Run:
             self._drain()
 
     def _first_pass(self, nodes: Sequence[Node]) -> None:
-        analysis = self.sampling.resolve(ANALYSIS)
-        grids, margins = _decoded(nodes)
-        grids.setdefault(ANALYSIS.name, analysis)
-        margins.setdefault(ANALYSIS.name, (0, 0))
+        grids, margins = self._decoded(nodes)
         interval_s = 1 / (self.sampling.fps or self.source.info.fps or 30.0)
         cutter = Cutter(margins, self.chunk_s, interval_s)
         done: list[Chunk] = []
@@ -239,7 +237,7 @@ class _Run:
         self.store.write(self.ring.timeline, self.timeline.artifact())
 
     def _decode_missing(self, missing: Mapping[int, Sequence[Node]]) -> None:
-        grids, margins = _decoded([node for found in missing.values() for node in found])
+        grids, margins = self._decoded([node for found in missing.values() for node in found])
         cutter = Cutter(margins, self.chunk_s, 0.0, self.timeline)
         left = len(missing)
         with closing(sample(self.source, list(grids.values()))) as sampler:
@@ -252,6 +250,19 @@ class _Run:
                 left -= self._release(missing.get(chunk.span.index, ()), chunk)
         if left:
             raise SourceError("the source no longer decodes to the frames it gave the first time")
+
+    def _decoded(self, nodes: Sequence[Node]) -> tuple[dict[str, Grid], dict[str, tuple[int, int]]]:
+        """Grids the stages look at, and for each the most context any of them needs. The analysis
+        grid is always among them, since every chunk has a frame of it and maybe of no other."""
+        grids = {ANALYSIS.name: self.sampling.resolve(ANALYSIS)}
+        margins = {ANALYSIS.name: (0, 0)}
+        for node in nodes:
+            if node.grid is not None:
+                name = node.grid.name
+                grids[name] = node.grid
+                before, after = margins.get(name, (0, 0))
+                margins[name] = max(before, node.stage.margin[0]), max(after, node.stage.margin[1])
+        return grids, margins
 
     def _release(self, nodes: Sequence[Node], chunk: Chunk) -> bool:
         if not nodes:
@@ -299,19 +310,6 @@ class _Run:
             return None
         info = self.source.info
         return Timeline.load(self.store, key, {"uri": info.uri, "kind": info.kind})
-
-
-def _decoded(nodes: Sequence[Node]) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
-    """Grids the stages look at, and for each the most context any of them needs."""
-    grids: dict[str, Any] = {}
-    margins: dict[str, tuple[int, int]] = {}
-    for node in nodes:
-        if node.grid is not None:
-            name = node.grid.name
-            grids[name] = node.grid
-            before, after = margins.get(name, (0, 0))
-            margins[name] = max(before, node.stage.margin[0]), max(after, node.stage.margin[1])
-    return grids, margins
 
 
 def _facts(source: Source, measured: Measured | None) -> dict[str, Any]:
