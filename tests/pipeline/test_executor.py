@@ -1,5 +1,7 @@
 """Windows, context, order, joins and passes: real decoder, real store, real Lance, toy stages."""
 
+import threading
+
 import av
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import toys
 from stpe.dataset.reader import open_dataset
 from stpe.engine import Engine
 from stpe.errors import StageError
+from stpe.pipeline.pool import Pool
 from stpe.stages import registry
 from stpe.stages.stage import Output
 from stpe.video.frame import Grid
@@ -176,3 +179,15 @@ def test_a_grid_that_skips_whole_chunks_can_be_made_later(clip, tmp_path, monkey
     later, once = every_table(tmp_path / "ds"), every_table(tmp_path / "once")
     assert later["frames"].equals(once["frames"])
     assert 0 < later["frames"].num_rows - later["frames"]["camera_confidence"].null_count < 15
+
+
+def test_a_stopped_pool_begins_nothing_and_finishes_its_writes():
+    begun, written = threading.Event(), threading.Event()
+    with Pool(1) as pool:
+        pool.submit((0,), lambda: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            pool.wait(lambda: False)
+        pool.submit((0,), begun.set)  # as a task in flight would
+        pool.write(written.set)
+        assert not begun.wait(0.2)
+    assert written.is_set()

@@ -49,8 +49,10 @@ class Pool:
             thread.start()
 
     def submit(self, priority: tuple[int, ...], task: Task) -> None:
-        """Queue a task for the workers."""
+        """Queue a task for the workers; a pool that stops takes none, whoever is still at work."""
         with self.changed:
+            if self._closed or self._error is not None:
+                return
             heapq.heappush(self._tasks, (priority, next(self._order), task))
             self._has_task.notify()
 
