@@ -224,3 +224,9 @@ def test_a_device_is_named_as_torch_names_it(monkeypatch):
             visible(wrong)
     with pytest.raises(UsageError, match="no executor"):
         Engine("embedded", executor="spark")
+
+
+def test_a_crew_has_nothing_to_do_where_no_stage_runs(clip, tmp_path):
+    with Engine("embedded", devices=("cpu", "cpu")) as engine:
+        (report,) = engine.process(clip, tmp_path / "ds", signals=["frames.pts"]).videos
+    assert report.rows["frames"] == every_table(tmp_path / "ds")["frames"].num_rows == 80

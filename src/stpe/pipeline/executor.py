@@ -25,7 +25,7 @@ from stpe.pipeline.plan import Node, Plan
 from stpe.pipeline.pool import Pool
 from stpe.pipeline.progress import Progress
 from stpe.pipeline.reader import Reader
-from stpe.pipeline.rounds import rounds
+from stpe.pipeline.rounds import Round, rounds
 from stpe.pipeline.tables import concat
 from stpe.pipeline.threads import one_thread_each
 from stpe.stages.stage import ANALYSIS, Span
@@ -83,7 +83,7 @@ def execute(
         if made is not None:
             run.take_over(made)
         if crew is not None:
-            for turn in rounds(plan.nodes):
+            for turn in rounds(plan.nodes) or [Round()]:
                 run.share(turn.parallel, crew)
                 run.chunks([*turn.parallel, *turn.ordered])
                 run.video(turn.video)
