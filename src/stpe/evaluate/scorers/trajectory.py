@@ -21,8 +21,8 @@ _LEAST = 4  # poses: three fit any three others
 
 
 def score(view: View, truth: Truth) -> list[Measure]:
-    """ATE, with scale fitted where the unit is relative; else against a camera that never moved, to
-    which a scale of zero would fit any path."""
+    """ATE, with scale fitted where the unit is relative, against the straight line at even speed
+    that fits the true path best; a camera that stands is one."""
     if "camera" not in truth.parts():
         raise NotScoredError("the truth has no camera poses")
     view.need("frames", "camera_to_world")
@@ -34,7 +34,7 @@ def score(view: View, truth: Truth) -> list[Measure]:
             stretches[row["trajectory_id"] or 0, true.segment].append((row, pose))
     frames: list[int] = []
     errors: list[float] = []
-    still: list[float] = []
+    straight: list[float] = []
     scaled = False
     for pairs in stretches.values():
         if len(pairs) < _LEAST:
@@ -53,12 +53,11 @@ def score(view: View, truth: Truth) -> list[Measure]:
             with_scale = False
         frames += index
         errors += absolute_errors(align(found, true_N44, with_scale), true_N44).tolist()
-        place = true_N44[:, :3, 3]
-        still += np.linalg.norm(place - place.mean(axis=0), axis=1).tolist()
+        straight += _off_straight(np.array(index, np.float64), true_N44[:, :3, 3]).tolist()
     if not frames:
         raise NotScoredError(f"no stretch of the trajectory has {_LEAST} frames with true poses")
     blocks = view.blocks
-    squares = np.stack([np.square(errors), np.square(still), np.ones(len(frames))], axis=-1)
+    squares = np.stack([np.square(errors), np.square(straight), np.ones(len(frames))], axis=-1)
     order = np.argsort(frames)
     return [
         Measure(
@@ -69,10 +68,8 @@ def score(view: View, truth: Truth) -> list[Measure]:
             len(frames),
             "poses",
             blocks.of_sums(frames, squares, lambda s: divide(s[0], s[2]) ** 0.5),
-            baseline=None
-            if scaled
-            else blocks.of_sums(frames, squares, lambda s: divide(s[1], s[2]) ** 0.5),
-            baseline_name="" if scaled else "static camera",
+            baseline=blocks.of_sums(frames, squares, lambda s: divide(s[1], s[2]) ** 0.5),
+            baseline_name="straight line",
             note=f"aligned a stretch, scale {'fitted' if scaled else 'as given'}",
             series=Series(
                 np.array(frames, np.int64)[order],
@@ -81,3 +78,9 @@ def score(view: View, truth: Truth) -> list[Measure]:
             ),
         )
     ]
+
+
+def _off_straight(times_N: F64, places_N3: F64) -> F64:
+    """Distance of each place to that of the least-squares motion along a line at even speed."""
+    t_N, p_N3 = times_N - times_N.mean(), places_N3 - places_N3.mean(axis=0)
+    return np.asarray(np.linalg.norm(p_N3 - np.outer(t_N, t_N @ p_N3 / (t_N @ t_N)), axis=1))
