@@ -45,6 +45,12 @@ def test_a_folder_is_read_in_natural_order(tmp_path, suffix, codec):
     assert (info.kind, info.width, info.height, info.frame_count) == ("folder", 96, 64, 12)
 
 
+def test_digits_that_are_no_decimal_number_are_letters(tmp_path):
+    folder = folder_of(tmp_path / "f", 3)
+    (folder / "shot ².png").write_bytes(encoded(numbered(9)))
+    assert [number(s.images["all"]) for s in read(folder)[1]] == [0, 1, 2, 9]
+
+
 def test_a_given_rate_is_used(tmp_path):
     info, got = read(folder_of(tmp_path / "f"), image_fps=10.0)
     assert [s.pts for s in got] == pytest.approx([i / 10 for i in range(12)])
@@ -96,6 +102,17 @@ def test_the_hash_is_of_names_and_bytes(tmp_path):
     (tmp_path / "a" / "shot 1.png").write_bytes(encoded(numbered(200)))
     hashes.add(read(tmp_path / "a")[0].sha256)
     assert len(hashes) == 3
+
+
+def test_what_is_not_of_the_sequence_does_not_change_its_hash(tmp_path):
+    folder = folder_of(tmp_path / "f")
+    before = read(folder)[0]
+    (folder / "ds").mkdir()
+    (folder / "ds" / "dataset.json").write_text('{"format": 1, "tables": {}, "videos": {}}')
+    with open_source(folder) as source:
+        assert source.info.sha256 == before.sha256
+        assert any("dataset.json" in warning for warning in source.info.warnings)
+        assert len(zipfile.ZipFile(source.media).namelist()) == 12
 
 
 def prototype_rows(shared_data):

@@ -106,7 +106,8 @@ def seal(
     identity = video_id(info.sha256)
     facts = {key: store.facts(key) for key in done.keys.values()}
     noted = dict.fromkeys(note for f in facts.values() for note in f.get("notes", ()))
-    warnings = [*done.timeline.facts["warnings"], *noted]
+    # A member of a crew that opened the packed media did not see what lay beside it.
+    warnings = list(dict.fromkeys([*done.timeline.facts["warnings"], *info.warnings, *noted]))
     done.reader.facts = {**done.reader.facts, "warnings": warnings}
     writer.add_media(info.sha256, source.media)
     counts: dict[str, int] = {}

@@ -72,7 +72,8 @@ class ImageSource(Source):
     def used(self) -> list[str]:
         """Names of the files that make up the sequence: images, records and times."""
         stamps = [n for n in self._files.names if _is_stamps(n)]
-        return [*self._images, *self._documents, *stamps]
+        ignored = set(self._records.ignored)
+        return [*self._images, *(n for n in self._documents if n not in ignored), *stamps]
 
     def decode(self) -> Iterator[Decoded]:
         """Decode the images in order. Damaged ones are skipped and named in `info.warnings`."""
