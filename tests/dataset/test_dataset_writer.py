@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lance
 import pyarrow as pa
 import pytest
 import small_dataset as shared
@@ -72,6 +73,7 @@ def test_a_commit_replaces_all_rows_of_its_video(tmp_path):
         assert writer.sealed("a") == "2"
         assert indices(tmp_path) == [7, 4, 5]
         assert open_dataset(tmp_path).tables["tracks"] == 0
+        assert list(open_dataset(tmp_path).stream("tracks", "a")) == []
         writer.remove("b")
         assert writer.sealed("b") is None
     assert indices(tmp_path) == [4, 5]
@@ -211,8 +213,6 @@ def test_inspect_tells_counts_provenance_and_damage(dataset_path, tmp_path, clip
 def test_a_dataset_from_before_a_column_joined_the_vocabulary(tmp_path):
     import json
 
-    import lance
-
     first, second = "a" * 16, "b" * 16
     with DatasetWriter(tmp_path) as writer:
         writer.commit(first, "plan", {"frames": frames(0, 1)})
@@ -237,3 +237,22 @@ def test_a_dataset_from_before_a_column_joined_the_vocabulary(tmp_path):
         {"video_id": first, "depth_unit": None},
         {"video_id": second, "depth_unit": "metres"},
     ]
+
+
+def test_a_full_disk_is_said_and_its_leavings_never_count(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError("LanceError(IO): No space left on device")
+
+    with DatasetWriter(tmp_path) as writer:
+        writer.commit("a", "1", {"frames": frames(1)})
+        with monkeypatch.context() as patch:
+            patch.setattr(lance.LanceDataset, "restore", full)
+            patch.setattr("stpe.dataset.writer.write_manifest", full)
+            with pytest.raises(DatasetError, match=r"cannot write .*No space left.*free space"):
+                writer.commit("b", "1", {"frames": frames(9)})
+            with pytest.raises(DatasetError, match=r"cannot write .*No space left.*free space"):
+                writer.commit("c", "1", {"frames": frames(8)})
+            with pytest.raises(DatasetError, match=r"cannot write .*No space left.*free space"):
+                writer.remove("a")
+        writer.commit("d", "1", {"frames": frames(2)})
+        assert indices(tmp_path) == [1, 2]

@@ -112,7 +112,7 @@ class Rows:
             ids = self.read(Query(table, ("video_id",)))["video_id"].combine_chunks()
             runs = pc.run_end_encode(ids)
             ends = runs.run_ends.to_pylist()
-            starts = [0, *ends[:-1]]
+            starts = [0, *ends][:-1]
             self._spans[table] = {
                 name: (start, end - start)
                 for name, start, end in zip(runs.values.to_pylist(), starts, ends, strict=True)

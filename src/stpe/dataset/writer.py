@@ -7,10 +7,12 @@ versions past the pinned ones, and the next writer rolls them back.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,6 +34,8 @@ from stpe.dataset.layout import (
 )
 from stpe.errors import DatasetError
 from stpe.signals import TABLES
+
+log = logging.getLogger(__name__)
 
 
 class DatasetWriter:
@@ -58,6 +62,7 @@ class DatasetWriter:
             raise DatasetError(
                 f"{self.path} holds files but no dataset; choose an empty or new folder"
             )
+        self._torn = False  # whether versions past the pinned ones are to be rolled back
         self._lock = filelock.FileLock(self.path / ".lock")
         try:
             self._lock.acquire(timeout=0)
@@ -146,10 +151,9 @@ class DatasetWriter:
         unknown = set(tables) - set(TABLES)
         if unknown:
             raise DatasetError(f"no table is called {', '.join(sorted(unknown))}")
-        started = time.time()
-        versions = dict(self._manifest.tables)
-        replaced = video_id in self._manifest.videos
-        try:
+        with self._whole_or_not() as started:
+            versions = dict(self._manifest.tables)
+            replaced = video_id in self._manifest.videos
             for table in TABLES:
                 if replaced and table in versions:
                     versions[table] = self._delete(table, video_id)
@@ -157,23 +161,35 @@ class DatasetWriter:
                 if version is not None:
                     versions[table] = version
             self._pin(self._manifest.with_video(video_id, plan_key, versions), started)
-        except BaseException:
-            self._manifest = self._roll_back(self._manifest)
-            raise
 
     def remove(self, video_id: str) -> None:
         """Take a video, its rows and its media out of the dataset; nothing if it is not there."""
         if video_id not in self._manifest.videos:
             return
-        started = time.time()
-        try:
+        with self._whole_or_not() as started:
             versions = {table: self._delete(table, video_id) for table in self._manifest.tables}
             self._pin(self._manifest.without_video(video_id, versions), started)
-        except BaseException:
-            self._manifest = self._roll_back(self._manifest)
-            raise
         for media in (self.path / "media").glob(f"{video_id}*"):
             media.unlink(missing_ok=True)
+
+    @contextmanager
+    def _whole_or_not(self) -> Iterator[float]:
+        """What is written inside counts when the block pins it; an error undoes it. Gives the time
+        of the begin."""
+        if self._torn:
+            self._manifest = self._roll_back(self._manifest)
+        self._torn = True
+        try:
+            yield time.time()
+        except BaseException:
+            try:
+                self._manifest = self._roll_back(self._manifest)
+                self._torn = False
+            except DatasetError as error:
+                # The first error says what went wrong. Who writes next rolls back first.
+                log.debug("not rolled back: %s", error)
+            raise
+        self._torn = False
 
     def _append(self, table: str, video_id: str, batches: Iterable[pa.RecordBatch]) -> int | None:
         schema = table_schema(table)
@@ -192,8 +208,8 @@ class DatasetWriter:
                 raise
 
         path = table_path(self.path, table)
-        path.parent.mkdir(exist_ok=True)
         try:
+            path.parent.mkdir(exist_ok=True)
             if path.exists():
                 _widen(lance.dataset(str(path)), schema)
             written = lance.write_dataset(
@@ -206,23 +222,27 @@ class DatasetWriter:
         except (OSError, ValueError, pa.ArrowException) as error:
             if failed:
                 raise failed[0] from error
-            raise DatasetError(f"cannot write {path}: {error}") from error
+            raise _unwritten(path, error) from error
         return int(written.version)
 
     def _delete(self, table: str, video_id: str) -> int:
-        rows = lance.dataset(str(table_path(self.path, table)))
-        if rows.count_rows(f"video_id = '{video_id}'"):
-            rows.delete(f"video_id = '{video_id}'")
-        return int(rows.version)
+        path = table_path(self.path, table)
+        with _writing(path):
+            rows = lance.dataset(str(path))
+            if rows.count_rows(f"video_id = '{video_id}'"):
+                rows.delete(f"video_id = '{video_id}'")
+            return int(rows.version)
 
     def _pin(self, manifest: Manifest, started: float) -> None:
         changed = [t for t, v in manifest.tables.items() if v != self._manifest.tables.get(t)]
-        for table in changed:
-            _sync_tree(table_path(self.path, table), started)
-        write_manifest(self.path, manifest)
+        with _writing(self.path):
+            for table in changed:
+                _sync_tree(table_path(self.path, table), started)
+            write_manifest(self.path, manifest)
         self._manifest = manifest
         for table in changed:
-            compact.clean(table_path(self.path, table))
+            with _writing(self.path):
+                compact.clean(table_path(self.path, table))
 
     def _roll_back(self, manifest: Manifest) -> Manifest:
         """Undo what an interrupted writer left: versions past the pinned ones."""
@@ -230,23 +250,45 @@ class DatasetWriter:
         for table in TABLES:
             path = table_path(self.path, table)
             if table not in versions:
-                shutil.rmtree(path, ignore_errors=True)
+                with _writing(path):
+                    if path.exists():
+                        shutil.rmtree(path)
                 continue
             try:
-                if lance.dataset(str(path)).version != versions[table]:
-                    pinned = lance.dataset(str(path), version=versions[table])
-                    pinned.restore()
-                    versions[table] = int(lance.dataset(str(path)).version)
+                ahead = lance.dataset(str(path)).version != versions[table]
+                pinned = lance.dataset(str(path), version=versions[table]) if ahead else None
             except (OSError, ValueError) as error:
                 raise DatasetError(
                     f"table {table} of {self.path} is damaged ({error}): restore it from a copy "
                     "or process the sources into a new folder"
                 ) from None
+            if pinned is not None:
+                with _writing(path):
+                    pinned.restore()
+                    versions[table] = int(lance.dataset(str(path)).version)
         if versions == manifest.tables:
             return manifest
         restored = Manifest(versions, manifest.videos)
-        write_manifest(self.path, restored)
+        with _writing(self.path):
+            write_manifest(self.path, restored)
         return restored
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns what Lance and the disk raise inside into a DatasetError."""
+    try:
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: Exception) -> DatasetError:
+    reason = getattr(error, "strerror", None) or error
+    return DatasetError(
+        f"cannot write {path}: {reason}; free space or make it writable, then run the same call "
+        "again"
+    )
 
 
 def _widen(stored: Any, schema: pa.Schema) -> None:
