@@ -1,5 +1,6 @@
 """Video files: every codec and container, exact index, time, orientation and colour."""
 
+import os
 from itertools import pairwise
 
 import av
@@ -164,6 +165,13 @@ def test_frames_of_the_limit_itself_pass(tmp_path):
 def test_an_unreadable_file_is_named(tmp_path):
     with pytest.raises(SourceError, match=r"none\.mp4"):
         open_source(tmp_path / "none.mp4")
+
+
+def test_a_name_that_is_not_utf8_can_be_stored(tmp_path):
+    path = write(tmp_path / "clip.mkv").rename(os.fsdecode(bytes(tmp_path / "c") + b"\xff.mkv"))
+    with open_source(path) as source:
+        assert source.info.uri.encode() == bytes(tmp_path / "c") + rb"\udcff.mkv"
+        assert len(list(source)) == 25
 
 
 def test_numbered_frames_and_delayed_start_of_real_files(shared_data):

@@ -3,6 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from clips import write
 from malformed import served, video
@@ -28,6 +30,20 @@ def test_a_download_past_the_limit_is_refused(tmp_path):
     video(tmp_path / "good.mp4")
     with served(tmp_path) as base, pytest.raises(SourceLimitError):
         open_source(f"{base}/good.mp4", Limits(max_bytes=1000))
+
+
+def test_no_room_for_a_temporary_copy_is_said(tmp_path, monkeypatch):
+    video(tmp_path / "good.mp4")
+    (tmp_path / "frames").mkdir()
+    cv2.imwrite(str(tmp_path / "frames" / "1.png"), np.zeros((64, 96, 3), np.uint8))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with served(tmp_path) as base, pytest.raises(SourceError, match=r"none: No such file.*TMPDIR"):
+        open_source(f"{base}/good.mp4")
+    with (
+        open_source(tmp_path / "frames") as source,
+        pytest.raises(SourceError, match=r"none: No such file.*TMPDIR"),
+    ):
+        source.media  # noqa: B018
 
 
 def test_passwords_and_signatures_are_not_repeated(tmp_path):

@@ -50,7 +50,7 @@ def natural(names: Iterable[str]) -> list[str]:
 
     def key(name: str) -> tuple[list[tuple[int, int | str]], str]:
         parts = re.split(r"(\d+)", name)
-        return [(0, int(p)) if p.isdigit() else (1, p) for p in parts if p], name
+        return [(0, int(p)) if p.isdecimal() else (1, p) for p in parts if p], name
 
     return sorted(names, key=key)
 

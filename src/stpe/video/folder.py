@@ -13,6 +13,7 @@ from typing import Any
 from stpe.video.files import Files, FolderFiles
 from stpe.video.images import ImageSource
 from stpe.video.limits import Limits
+from stpe.video.temporary import copying
 
 
 class FolderSource(ImageSource):
@@ -30,11 +31,12 @@ class FolderSource(ImageSource):
     def media(self) -> Path:
         """A ZIP, stored, of the images, records and times; packed when first asked for."""
         if self._packed is None:
-            folder = Path(tempfile.mkdtemp(prefix="stpe-"))
-            self.removes(folder)
-            path = folder / f"{self.info.sha256}.zip"
-            with path.open("wb") as file:
-                _pack(self._files, self.used, _Sink(file.write))
+            with copying():
+                folder = Path(tempfile.mkdtemp(prefix="stpe-"))
+                self.removes(folder)
+                path = folder / f"{self.info.sha256}.zip"
+                with path.open("wb") as file:
+                    _pack(self._files, self.used, _Sink(file.write))
             self._packed = path
         return self._packed
 

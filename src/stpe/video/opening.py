@@ -15,6 +15,7 @@ from stpe.video.folder import FolderSource
 from stpe.video.limits import Limits
 from stpe.video.remote import download, without_secrets
 from stpe.video.source import Source
+from stpe.video.temporary import copying
 
 _NO_LIMITS = Limits()
 _REMOTE = ("http", "https", "s3")
@@ -39,6 +40,7 @@ def open_source(
     text = str(uri)
     scheme = urlsplit(text).scheme if "://" in text else ""
     said = without_secrets(text) if scheme else text
+    said = said.encode("utf-8", "backslashreplace").decode()  # a name need not be UTF-8
     try:
         if scheme in _REMOTE:
             return _open_remote(text, said, limits, image_fps)
@@ -66,7 +68,8 @@ def _open_path(path: Path, uri: str, limits: Limits, fps: float | None) -> Sourc
 
 
 def _open_remote(url: str, said: str, limits: Limits, fps: float | None) -> Source:
-    folder = Path(tempfile.mkdtemp(prefix="stpe-"))
+    with copying():
+        folder = Path(tempfile.mkdtemp(prefix="stpe-"))
     try:
         source = _open_path(download(url, folder, limits), said, limits, fps)
     except BaseException:

@@ -13,6 +13,7 @@ import httpx
 
 from stpe.errors import SourceError
 from stpe.video.limits import Limits
+from stpe.video.temporary import copying
 
 _MAX_REDIRECTS = 5
 _BLOCK = 1 << 20
@@ -41,7 +42,7 @@ def download(url: str, folder: Path, limits: Limits) -> Path:
     blocks = _s3(url, limits) if urlsplit(url).scheme == "s3" else _http(url, limits)
     deadline = time.monotonic() + (limits.total_timeout_s or float("inf"))
     size = 0
-    with path.open("wb") as file:
+    with copying(), path.open("wb") as file:
         for block in blocks:
             size += len(block)
             limits.check_bytes(size)
