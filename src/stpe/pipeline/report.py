@@ -23,7 +23,7 @@ class VideoReport:
 
     Attributes:
         uri: as it was given.
-        video_id: its id in the dataset; None where the source could not be opened.
+        video_id: its id in the dataset; None where it failed.
         status: done, unchanged (the same request was sealed before), or failed.
         error: why it failed, in one line.
         seconds: wall time.
