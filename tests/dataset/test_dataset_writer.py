@@ -1,3 +1,4 @@
+import hashlib
 import os
 import signal
 import subprocess
@@ -10,10 +11,11 @@ import pytest
 import small_dataset as shared
 
 from stpe.dataset import DatasetWriter, compact, open_dataset
+from stpe.dataset.export import export
 from stpe.dataset.inspect import inspect
 from stpe.dataset.layout import table_schema
 from stpe.dataset.report import report
-from stpe.errors import DatasetError, UsageError
+from stpe.errors import DatasetError, SourceError, UsageError
 from stpe.signals import TABLES
 
 
@@ -27,8 +29,6 @@ def indices(path: Path, video_id: str | None = None) -> list[int]:
 
 
 def test_rows_come_back_as_they_were_written(dataset, clips):
-    import hashlib
-
     sha256 = hashlib.sha256(clips[1].read_bytes()).hexdigest()
     written = shared.rows_of(clips[1], sha256, 1)
     for table in TABLES:
@@ -120,6 +120,40 @@ def test_one_writer_at_a_time_and_no_foreign_folder(tmp_path):
     (tmp_path / "ds" / "dataset.json").write_text("{")
     with pytest.raises(DatasetError, match="cannot be read"):
         open_dataset(tmp_path / "ds")
+    (tmp_path / "odd" / ".lock").mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"cannot use .*odd as a dataset folder: .*choose"):
+        DatasetWriter(tmp_path / "odd")
+
+
+def test_an_address_is_not_taken_for_a_folder(dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for address in ("s3://bucket/ds", Path("s3://bucket/ds"), "file:///tmp/ds"):
+        with pytest.raises(UsageError, match="local folder"):
+            DatasetWriter(address)
+        with pytest.raises(UsageError, match="local folder"):
+            export(dataset, "analysis", address)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_source_that_changed_is_not_stored(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"whole")
+    with DatasetWriter(tmp_path / "ds") as writer:
+        with pytest.raises(SourceError, match=r"a\.mp4 changed while it was processed"):
+            writer.add_media(hashlib.sha256(b"half").hexdigest(), tmp_path / "a.mp4")
+        assert not list((tmp_path / "ds" / "media").iterdir())
+        stored = writer.add_media(hashlib.sha256(b"whole").hexdigest(), tmp_path / "a.mp4")
+    assert stored.read_bytes() == b"whole"
+
+
+def test_what_a_killed_writer_began_is_removed(tmp_path):
+    begun = [tmp_path / name / ".writing-1" for name in ("", "media", "artifacts/ab")]
+    kept = tmp_path / "artifacts" / "ab" / "ab.arrow"
+    DatasetWriter(tmp_path).close()
+    for path in (*begun, kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    DatasetWriter(tmp_path).close()
+    assert [path.exists() for path in (*begun, kept)] == [False, False, False, True]
 
 
 _WRITE = """

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from stpe.errors import DatasetError
+from stpe.errors import DatasetError, UsageError
 from stpe.signals import TABLES, schema
 
 #: Number of this layout. A reader refuses any other.
@@ -53,6 +54,15 @@ class Manifest:
         """This manifest with one video less and these table versions."""
         left = {name: key for name, key in self.videos.items() if name != video_id}
         return replace(self, tables=tables, videos=left)
+
+
+def local(path: str | Path) -> Path:
+    """A path that results are written to. Raises UsageError for an address."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise UsageError(
+            f"{path} is an address: results are written to a local folder; copy it there afterwards"
+        )
+    return Path(path)
 
 
 def table_path(root: Path, table: str) -> Path:

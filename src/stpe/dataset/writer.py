@@ -7,6 +7,7 @@ versions past the pinned ones, and the next writer rolls them back.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -26,13 +27,14 @@ from stpe.dataset.layout import (
     MANIFEST,
     Manifest,
     find_media,
+    local,
     read_manifest,
     sync_folder,
     table_path,
     table_schema,
     write_manifest,
 )
-from stpe.errors import DatasetError
+from stpe.errors import DatasetError, SourceError
 from stpe.signals import TABLES
 
 log = logging.getLogger(__name__)
@@ -45,18 +47,18 @@ class DatasetWriter:
         path: the dataset folder; made if missing.
 
     Raises:
-        DatasetError: another process is writing it, or the folder holds something else.
+        UsageError: the path is an address.
+        DatasetError: another process is writing it, or the folder holds something else or cannot
+            be written.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = local(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             foreign = [p.name for p in self.path.iterdir() if p.name not in (".lock", "artifacts")]
         except OSError as error:
-            raise DatasetError(
-                f"cannot use {self.path} as a dataset folder: {error.strerror}; choose another"
-            ) from None
+            raise self._unusable(error) from None
         fresh = not (self.path / MANIFEST).exists()
         if fresh and [name for name in foreign if not name.startswith(".writing-")]:
             raise DatasetError(
@@ -70,9 +72,15 @@ class DatasetWriter:
             raise DatasetError(
                 f"another process is writing {self.path}; wait for it or choose another folder"
             ) from None
+        except OSError as error:
+            raise self._unusable(error) from None
         try:
-            if fresh:
-                write_manifest(self.path, Manifest())
+            try:
+                self._sweep()
+                if fresh:
+                    write_manifest(self.path, Manifest())
+            except OSError as error:
+                raise self._unusable(error) from None
             self._manifest = self._roll_back(read_manifest(self.path))
         except BaseException:
             self._lock.release()
@@ -111,25 +119,33 @@ class DatasetWriter:
 
         Returns:
             The path of the copy.
+
+        Raises:
+            SourceError: the file does not have that hash any more.
+            DatasetError: it cannot be copied.
         """
         there = find_media(self.path, sha256)
         if there is not None:
             return there
         folder = self.path / "media"
-        folder.mkdir(exist_ok=True)
         target = folder / f"{sha256}{Path(path).suffix.lower()}"
         temporary = folder / f".writing-{os.getpid()}-{target.name}"
         try:
-            shutil.copyfile(path, temporary)
-            _sync_file(temporary)
-            temporary.replace(target)
+            folder.mkdir(exist_ok=True)
+            try:
+                if _copy(Path(path), temporary) != sha256:
+                    raise SourceError(
+                        f"{path} changed while it was processed; run again when it is whole"
+                    )
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
+            sync_folder(folder)
         except OSError as error:
             raise DatasetError(
-                f"cannot copy {path} into {folder}: {error.strerror or error}"
+                f"cannot copy {path} into {folder}: {error.strerror or error}; free space or make "
+                "it writable, then run the same call again"
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_folder(folder)
         return target
 
     def commit(
@@ -171,6 +187,17 @@ class DatasetWriter:
             self._pin(self._manifest.without_video(video_id, versions), started)
         for media in (self.path / "media").glob(f"{video_id}*"):
             media.unlink(missing_ok=True)
+
+    def _unusable(self, error: OSError) -> DatasetError:
+        return DatasetError(
+            f"cannot use {self.path} as a dataset folder: {error.strerror or error}; choose another"
+        )
+
+    def _sweep(self) -> None:
+        """Remove the half-written files of writers that were killed."""
+        for begun in (".writing-*", "media/.writing-*", "artifacts/*/.writing-*"):
+            for left in self.path.glob(begun):
+                left.unlink(missing_ok=True)
 
     @contextmanager
     def _whole_or_not(self) -> Iterator[float]:
@@ -311,6 +338,17 @@ def _conform(batch: pa.RecordBatch, video_id: str, schema: pa.Schema) -> pa.Reco
         else:
             columns.append(pa.nulls(batch.num_rows, field.type))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _copy(source: Path, target: Path) -> str:
+    """Copy a file durably; gives the sha256 of what was copied."""
+    digest = hashlib.sha256()
+    with source.open("rb") as original, target.open("wb") as copy:
+        while block := original.read(1 << 20):
+            digest.update(block)
+            copy.write(block)
+    _sync_file(target)
+    return digest.hexdigest()
 
 
 def _sync_file(path: Path) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stpe.dataset.layout import local
 from stpe.dataset.reader import Dataset
 from stpe.errors import DatasetError, UsageError
 
@@ -57,8 +58,9 @@ def export(dataset: Dataset, format: str, out: str | Path, **options: Any) -> Pa
         `out` as a path.
 
     Raises:
-        UsageError: no such format or option. DatasetError: there is nothing to export, media are
-        missing, or `out` is in the way. MissingExtraError: the format needs an extra.
+        UsageError: no such format or option, or `out` is an address.
+        DatasetError: there is nothing to export, media are missing, or `out` is in the way.
+        MissingExtraError: the format needs an extra.
     """
     if format not in FORMATS:
         raise UsageError(f"no export format is called {format!r}; there are {', '.join(FORMATS)}")
@@ -66,7 +68,7 @@ def export(dataset: Dataset, format: str, out: str | Path, **options: Any) -> Pa
         raise DatasetError(f"{dataset.path} holds no video yet: process one first")
     chosen = FORMATS[format]
     module = importlib.import_module(f"stpe.dataset.export.{chosen.module}")
-    target = Path(out)
+    target = local(out)
     suffix: str | None = getattr(module, "SUFFIX", None)
     single = suffix is not None and target.suffix.lower() == suffix
     if single and chosen.folder and len(dataset.videos) > 1:
