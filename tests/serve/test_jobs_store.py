@@ -163,7 +163,20 @@ def test_jobs_of_a_dead_process_are_run_again_but_not_for_ever(url, store, monke
         last = attempt == ATTEMPTS - 1
         assert store.get(job.id).status == ("FAILED" if last else "IN_QUEUE")
         assert not dead_can_write(url, job.id)
-    assert "died" in store.get(job.id).error
+    given_up = store.get(job.id)
+    assert "died" in given_up.error
+    assert given_up.ended >= given_up.started  # so that it is forgotten with time
+
+
+def test_a_job_whose_end_could_not_be_noted_is_run_again(store, monkeypatch):
+    monkeypatch.setattr(module, "LEASE_S", 0.05)
+    job = store.submit("health", "moment", {}, None)
+    store.take("moment")
+    store.let_go(job.id)  # the database was away while it was completed
+    time.sleep(0.1)
+    store.recover()
+    assert store.get(job.id).status == "IN_QUEUE"
+    assert store.take("moment").id == job.id
 
 
 def dead_can_write(url, job_id):

@@ -262,10 +262,12 @@ class JobStore:
         )
 
     def let_go(self, job_id: str) -> None:
-        """This process no longer works on a job, however it ended."""
+        """This process no longer works on a job, however it ended. One whose end was not noted
+        keeps its lease, and is queued again once that has lapsed."""
         with self._database.transaction() as run:
             run.run(
-                "UPDATE stpe_jobs SET owner = NULL, lease = NULL WHERE id = ? AND owner = ?",
+                "UPDATE stpe_jobs SET owner = NULL, lease = NULL WHERE id = ? AND owner = ? "
+                "AND status <> 'IN_PROGRESS'",
                 (job_id, self._owner),
             )
 
@@ -285,15 +287,18 @@ class JobStore:
         now = time.time()
         with self._database.transaction() as run:
             for job_id, attempts in run.run(
-                "SELECT id, attempts FROM stpe_jobs WHERE status = 'IN_PROGRESS' AND lease < ?",
+                "SELECT id, attempts FROM stpe_jobs WHERE status = 'IN_PROGRESS' "
+                "AND (lease IS NULL OR lease < ?)",
                 (now,),
             ):
                 if attempts < ATTEMPTS:
                     change = "status = 'IN_QUEUE', progress = NULL"
                     values: tuple[Any, ...] = ()
                 else:
-                    change = "status = 'FAILED', input = NULL, error = ?, http_status = 500"
-                    values = (f"the server died on this job {attempts} times",)
+                    change = (
+                        "status = 'FAILED', input = NULL, error = ?, http_status = 500, ended = ?"
+                    )
+                    values = (f"the server died on this job {attempts} times", now)
                 run.run(
                     f"UPDATE stpe_jobs SET {change}, owner = NULL, lease = NULL, stage = NULL, "
                     "version = version + 1 WHERE id = ?",
