@@ -1,5 +1,6 @@
 """Hostile requests: each is its own 4xx, and the server lives on (its fixture checks that)."""
 
+import asyncio
 import base64
 import http.server
 import json
@@ -19,11 +20,13 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from stpe.client import Client, RequestFailedError
-from stpe.errors import SourceError, UsageError
+from stpe.engine import Engine
+from stpe.errors import ModelError, SourceError, UsageError
 from stpe.rle import encode_mask
 from stpe.serve.failures import ForbiddenError, InvalidInputError, NotFoundError, TooLargeError
 from stpe.serve.fetch import fetch, is_public
 from stpe.serve.paths import inside
+from stpe.serve.roles import Roles
 from stpe.serve.settings import Settings
 from stpe.serve.video.masks import read_mask
 
@@ -255,6 +258,33 @@ def test_clients_that_leave_stop_the_work_they_asked_for(live, shared_data):
     with Client(live.url, timeout_s=1.0) as hasty, pytest.raises(UsageError):
         hasty.call("POST", "/infer", json=body)
     pending(live, 0)
+
+
+# models and figures that fail --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [ModelError("its weights are damaged"), KeyError("w")])
+def test_requests_for_a_model_that_failed_share_no_exception(monkeypatch, error):
+    """One that all of them raised would hold on to all of their bodies."""
+    engine = Engine("embedded")
+
+    def load(role):
+        raise error
+
+    monkeypatch.setattr(engine, "role", load)
+    roles = Roles(engine, wait_s=20)
+
+    async def ask():
+        return await asyncio.gather(*(roles.get("detector") for _ in range(3)),
+                                    return_exceptions=True)  # fmt: skip
+
+    failures = [*asyncio.run(ask()), *asyncio.run(ask())]
+    assert len({id(failure) for failure in (error, *failures)}) == 7
+    assert {type(failure) for failure in failures} == {ModelError}
+    says = "damaged" if isinstance(error, ModelError) else "log says more"
+    assert all(says in str(failure) for failure in failures)
+    assert says in roles.states()["detector"].reason
+    roles.close()
 
 
 # masks -------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -69,19 +68,11 @@ class Roles:
             ModelError: no model plays it here; the message says why.
         """
         load = self._future(role)
-        try:
-            return await asyncio.wait_for(
-                asyncio.shield(asyncio.wrap_future(load)), self._wait_s or 0.001
-            )
-        except TimeoutError:
-            raise LoadingError(f"the model for {role} is being loaded; try again", 5.0) from None
-
-    def wait(self, role: str) -> Any:
-        """As `get`, for worker threads."""
-        try:
-            return self._future(role).result(self._wait_s)
-        except FutureTimeoutError:
-            raise LoadingError(f"the model for {role} is being loaded; try again", 5.0) from None
+        if not load.done():
+            done = asyncio.wrap_future(load)
+            done.add_done_callback(lambda f: f.cancelled() or f.exception())  # it is seen below
+            await asyncio.wait({done}, timeout=self._wait_s)
+        return _outcome(role, load)
 
     def _future(self, role: str) -> Future[Any]:
         if role not in self.engine.selection.models:
@@ -107,13 +98,29 @@ class Roles:
         error = load.exception()
         if error is None:
             return ModelState(state="ready", model=model)
-        reason = str(error) if isinstance(error, StpeError) else type(error).__name__
-        return ModelState(state="missing", model=model, reason=reason)
+        return ModelState(state="missing", model=model, reason=_told(role, error))
 
     def close(self) -> None:
         """Wait for loads under way, then free the models."""
         self._loader.shutdown(wait=True, cancel_futures=True)
         self.engine.unload_models()
+
+
+def _outcome(role: str, load: Future[Any]) -> Any:
+    """What was loaded. Its error is raised anew each time: one that is raised again and again
+    gathers every traceback, and with it what those requests held."""
+    if not load.done() or load.cancelled():
+        raise LoadingError(f"the model for {role} is being loaded; try again", 5.0)
+    error = load.exception()
+    if error is not None:
+        raise ModelError(_told(role, error))
+    return load.result()
+
+
+def _told(role: str, error: BaseException) -> str:
+    if isinstance(error, StpeError):
+        return str(error)
+    return f"the model for {role} failed to load; the server's log says more"
 
 
 def _report(role: str, future: Future[Any]) -> None:
@@ -123,4 +130,5 @@ def _report(role: str, future: Future[Any]) -> None:
     if error is None:
         log.info("%s is ready", role)
     else:
-        log.warning("%s cannot be loaded: %s", role, error)
+        unforeseen = None if isinstance(error, StpeError) else error
+        log.warning("%s cannot be loaded: %s", role, error, exc_info=unforeseen)
