@@ -1,6 +1,7 @@
 """Frames by index, either way, within a budget."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import pytest
@@ -38,6 +39,14 @@ def test_every_order_gives_the_same_frames_within_the_budget(clip):
         assert number(frames.image(40)) == 40
         with pytest.raises(UsageError, match="no frame 90"):
             frames.image(COUNT)
+
+
+def test_what_is_held_can_be_asked_while_frames_are_read(clip):
+    with HeldFrames(open_source(clip), 12 * FRAME_BYTES) as frames, ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(lambda: [number(frames.image(i)) for i in range(COUNT)])
+        while not reading.done():
+            assert frames.held_bytes <= 13 * FRAME_BYTES
+        assert reading.result() == list(range(COUNT))
 
 
 def test_a_small_budget_holds_one_frame(clip):

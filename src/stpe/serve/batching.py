@@ -44,7 +44,7 @@ class Batcher:
     @property
     def waiting(self) -> int:
         """Items not yet handed to a worker."""
-        return sum(len(lane.waiting) for lane in self._lanes.values())
+        return sum(len(lane.waiting) for lane in list(self._lanes.values()))
 
     async def submit(
         self, key: Hashable, call: Callable[[list[Any]], Sequence[Any]], item: Any

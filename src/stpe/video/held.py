@@ -81,8 +81,8 @@ class HeldFrames:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of the images held now."""
-        return sum(image.nbytes for image in self._held.values())
+        """Bytes of the images held now; may be asked from another thread."""
+        return len(self._held) * self.width * self.height * 3
 
     def image(self, index: int) -> ImageHW3:
         """Frame `index` as RGB; not to be written to. Raises UsageError if there is none."""

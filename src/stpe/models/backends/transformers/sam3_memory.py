@@ -202,7 +202,7 @@ def _tensors(node: Any) -> Iterator[torch.Tensor]:
     if isinstance(node, dict):
         node = node.values()
     if isinstance(node, Iterable) and not hasattr(node, "untyped_storage"):
-        for part in node:
+        for part in list(node):  # another thread may add to it
             yield from _tensors(part)
     elif hasattr(node, "untyped_storage"):
         yield node

@@ -75,11 +75,13 @@ class Session:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of memories, of the frame looked at last, and of answers that wait."""
+        """Bytes of memories, of the frame looked at last, and of answers that wait; may be asked
+        from another thread, so what that changes meanwhile is listed first."""
         tensors = [*self._named.memories.tensors, *self._pointed.memories.tensors]
-        waiting = sum(o.bits.nbytes for frame in self._waiting for o in frame.objects)
-        if self._prompted is not None:
-            waiting += sum(o.bits.nbytes for o in self._prompted.objects.values())
+        waiting = sum(o.bits.nbytes for frame in list(self._waiting) for o in frame.objects)
+        prompted = self._prompted
+        if prompted is not None:
+            waiting += sum(o.bits.nbytes for o in list(prompted.objects.values()))
         return held_bytes([*tensors, *self._model.held(self)]) + waiting
 
     def prompt(
