@@ -12,6 +12,7 @@ import threading
 import time
 import zlib
 from contextlib import suppress
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,8 +26,10 @@ from stpe.errors import ModelError, SourceError, UsageError
 from stpe.rle import encode_mask
 from stpe.serve.failures import ForbiddenError, InvalidInputError, NotFoundError, TooLargeError
 from stpe.serve.fetch import fetch, is_public
+from stpe.serve.metrics import Metrics
 from stpe.serve.paths import inside
 from stpe.serve.roles import Roles
+from stpe.serve.routes import health
 from stpe.serve.settings import Settings
 from stpe.serve.video.masks import read_mask
 
@@ -173,6 +176,8 @@ def test_pages_of_other_sites_are_refused_without_a_key(bare):
         {"Host": "rebound.example:80"},
         {"Origin": "https://elsewhere.example"},
         {"Origin": "null"},
+        {"Host": "["},
+        {"Origin": "http://["},
     ):
         assert refused(bare.call, "GET", "/health", headers=headers).status == 403
     bare.call("GET", "/health", headers={"Origin": bare.url})
@@ -258,6 +263,7 @@ def test_clients_that_leave_stop_the_work_they_asked_for(live, shared_data):
     with Client(live.url, timeout_s=1.0) as hasty, pytest.raises(UsageError):
         hasty.call("POST", "/infer", json=body)
     pending(live, 0)
+    assert 'route="/infer",status="500"' not in live.call("GET", "/metrics").text
 
 
 # models and figures that fail --------------------------------------------------------------
@@ -285,6 +291,23 @@ def test_requests_for_a_model_that_failed_share_no_exception(monkeypatch, error)
     assert all(says in str(failure) for failure in failures)
     assert says in roles.states()["detector"].reason
     roles.close()
+
+
+def test_a_figure_that_fails_is_no_number_and_keeps_nobody_waiting():
+    metrics, threads = Metrics(), []
+    metrics.gauge("stpe_fails", "Fails", lambda: 1 / 0)
+    metrics.gauge("stpe_works", "Works", lambda: threads.append(threading.current_thread()) or 2)
+    answer = asyncio.run(health.metrics(SimpleNamespace(metrics=metrics)))
+    assert b"stpe_fails NaN" in answer.body
+    assert b"stpe_works 2.0" in answer.body
+    assert threading.main_thread() not in threads
+
+
+def test_a_job_without_its_model_says_when_to_come_again(bare):
+    body = {"input": {"operation": "embed_text", "data": {"text": "a dog"}}}
+    failed = refused(bare.call, "POST", "/runsync", json=body)
+    assert failed.status == 503
+    assert failed.retry_after_s >= 1
 
 
 # masks -------------------------------------------------------------------------------------

@@ -37,6 +37,12 @@ class SlowBodyError(StpeError):
     http_status = 408
 
 
+class ClientLeftError(StpeError):
+    """Nobody waits for the answer any more."""
+
+    http_status = 408
+
+
 class TooLargeError(StpeError):
     """The body, or what it would become in memory, is past a limit."""
 

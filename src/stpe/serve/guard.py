@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -68,11 +68,11 @@ class Guard:
         # Without a key only this machine may ask, and no web page that its browser shows: a page
         # of another site gives itself away by its origin, or by the name it called us by.
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _split(f"//{host}").hostname or ""
         if name != settings.host and not _is_local(name):
             raise ForbiddenError("this server answers to localhost only; set STPE_API_KEY")
         origin = headers.get("origin")
-        if origin and origin not in settings.cors_origins and urlsplit(origin).netloc != host:
+        if origin and origin not in settings.cors_origins and _split(origin).netloc != host:
             raise ForbiddenError("pages of other sites may not call this server")
 
     async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -196,6 +196,13 @@ def _check_key(headers: Headers, key: str) -> None:
     # Starlette decodes headers as Latin-1; as bytes the comparison takes any text.
     if not hmac.compare_digest(given.encode("latin-1"), key.encode("utf-8")):
         raise UnauthorizedError("give the key as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise ForbiddenError("Host or Origin is not an address") from None
 
 
 def _is_local(name: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -11,6 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from stpe.allocator import resident_bytes
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+log = logging.getLogger(__name__)
 
 
 class Metrics:
@@ -44,8 +48,17 @@ class Metrics:
         self.gauge("stpe_memory_resident_bytes", "Resident memory of the process", resident_bytes)
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Report what `read` returns whenever metrics are read."""
-        Gauge(name, text, registry=self.registry).set_function(read)
+        """Report what `read` returns whenever metrics are read, from any thread; NaN where it
+        fails, so that the other figures are still told."""
+
+        def figure() -> float:
+            try:
+                return read()
+            except Exception as error:
+                log.warning("%s cannot be read: %s", name, error)
+                return math.nan
+
+        Gauge(name, text, registry=self.registry).set_function(figure)
 
     @contextmanager
     def stage(self, task: str, stage: str) -> Iterator[None]:

@@ -71,15 +71,18 @@ def document(status: int, detail: str, kind: str = "about:blank") -> dict[str, A
     return {"type": kind, "title": title, "status": status, "detail": detail, "error": detail}
 
 
+def retry_after(status: int) -> dict[str, str]:
+    """The header of an answer that does not know itself when to come again."""
+    return {"Retry-After": "60"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+
+
 def of_error(error: StpeError) -> ProblemResponse:
     """The answer to an error that was foreseen."""
     name = type(error).__name__.removesuffix("Error")
     kind = "urn:stpe:error:" + re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
-    headers = {}
+    headers = retry_after(error.http_status)
     if isinstance(error, BusyError):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-    elif error.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = "60"
     if error.http_status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     body = document(error.http_status, str(error), kind)

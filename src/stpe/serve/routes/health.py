@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -104,7 +105,10 @@ async def ready(shared: Shared) -> Ready:
 )
 async def metrics(shared: Shared) -> Response:
     """Prometheus text format."""
-    return Response(shared.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    # In a thread, since some figures are asked of the job database; not one of `Work`, where it
+    # would wait behind downloads.
+    text = await asyncio.to_thread(shared.metrics.text)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @asynccontextmanager

@@ -162,7 +162,8 @@ async def runsync(
     if job.status == "FAILED":
         status = job.http_status or 500
         document = problems.document(status, job.error or "", "urn:stpe:error:job")
-        return problems.ProblemResponse({**document, "id": job.id}, status)
+        headers = problems.retry_after(status)
+        return problems.ProblemResponse({**document, "id": job.id}, status, headers)
     return _run_status(job)
 
 

@@ -32,10 +32,6 @@ _DEFAULT_MODELS = ("", "auto", "default")
 _POLL_S = 0.25
 
 
-class ClientLeftError(Exception):
-    """Nobody waits for the answer any more."""
-
-
 @dataclass
 class Context:
     """One request of one task."""

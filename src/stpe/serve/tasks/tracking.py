@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stpe.geometry.field import FlowField, flow_field
 from stpe.geometry.homography import fit_homography
 from stpe.models.roles import Detections, FlowEstimator
-from stpe.serve.tasks.context import ClientLeftError
+from stpe.serve.failures import ClientLeftError
 from stpe.serve.tasks.schemas import Timing
 from stpe.stages.flow import cell_flow
 from stpe.tracking.tracker import BEGIN, SURE, Boxes, Tracker
@@ -79,7 +79,7 @@ class Walk:
             with sample(source, [self._grid]) as frames:
                 for frame in frames:
                     if self._stop.is_set():
-                        raise ClientLeftError
+                        raise ClientLeftError("the client has left")
                     if count == self._max_frames:
                         truncated = True
                         break
