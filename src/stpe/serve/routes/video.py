@@ -126,9 +126,7 @@ async def prompt(
 ) -> Prompted:
     """Name or point at what to follow, in one frame."""
     held = here.get(session_id)
-    size = held.frames.width, held.frames.height
-    asked = await shared.work.short(to_role, body.prompts, *size)
-    frame = await here.prompt(held, body.frame_index, asked, body.obj_id)
+    frame = await here.prompt(held, body.frame_index, body.prompts, body.obj_id)
     ids = [one.id for one in frame.objects]
     return Prompted(
         session_id=session_id,

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 
 from stpe.allocator import released
 from stpe.errors import ModelError, SourceError, UsageError
-from stpe.models.roles import Direction, VideoFrame, VideoPrompt, VideoSegmenter, VideoSession
+from stpe.models.roles import Direction, VideoFrame, VideoSegmenter, VideoSession
 from stpe.serve.failures import BusyError, ConflictError, InvalidInputError, NotFoundError
 from stpe.serve.services import Services
+from stpe.serve.video.convert import to_role
+from stpe.serve.video.schemas import Prompt
 from stpe.serve.video.settings import VideoSettings
 from stpe.serve.video.uploads import Uploads
 from stpe.video.held import HeldFrames
@@ -168,13 +170,15 @@ class Sessions:
         return await self._shared.work.short(_translated, call, *arguments)
 
     async def prompt(
-        self, held: Held, index: int, prompt: VideoPrompt, object_id: int | None
+        self, held: Held, index: int, prompts: Sequence[Prompt], object_id: int | None
     ) -> VideoFrame:
         """Make or correct objects. Raises InvalidInputError, NotFoundError, ConflictError."""
         async with self.using(held):
             if object_id is not None and object_id not in held.session.object_ids:
                 raise NotFoundError(f"the session has no object {object_id}")
-            return await self.call(held.session.prompt, index, prompt, object_id)
+            size = held.frames.width, held.frames.height
+            asked = await self.call(to_role, prompts, *size)
+            return await self.call(held.session.prompt, index, asked, object_id)
 
     async def propagate(
         self, held: Held, direction: Direction, start: int | None, most: int | None
