@@ -217,6 +217,13 @@ def test_inspect_tells_counts_provenance_and_damage(dataset_path, tmp_path, clip
     assert sound.duration_s == pytest.approx(6.0)
     assert sound.signals["frames.camera_motion"] == pytest.approx(11 / 12)
     assert "frames.depth" not in sound.signals
+    shares = {}
+    for table, rows in sound.tables.items():  # lists, structs and text too
+        stored = open_dataset(dataset_path).arrow(table).drop_columns("video_id")
+        for name in stored.column_names:
+            if stored[name].null_count < rows:
+                shares[f"{table}.{name}"] = 1 - stored[name].null_count / rows
+    assert sound.signals == pytest.approx(shares)
     assert [(s.stage, s.chunks, s.seconds) for s in sound.stages] == [
         ("depth", 0, 0.0),
         ("objects", 2, 3.0),
@@ -262,6 +269,7 @@ def test_a_dataset_from_before_a_column_joined_the_vocabulary(tmp_path):
         {"state": None, "frame_index": 1},
     ]
     assert old.arrow("frames").schema.equals(table_schema("frames"))
+    assert inspect(old).signals == {"frames.frame_index": 1.0, "frames.pts": 1.0}
     batch = {"frame_index": [0], "pts": [0.0], "depth_unit": ["metres"]}
     with DatasetWriter(tmp_path) as writer:
         writer.commit(second, "plan", {"frames": [pa.RecordBatch.from_pydict(batch)]})

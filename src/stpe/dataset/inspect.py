@@ -112,7 +112,7 @@ def _tables(dataset: Dataset, problems: list[str]) -> tuple[dict[str, int], dict
             for known in SIGNALS:
                 if known.table == table and counts[table]:
                     column = _COUNTED_IN.get(known.name, known.column)
-                    nulls = dataset.arrow(table, columns=[column])[column].null_count
+                    nulls = dataset.rows.nulls(table, column)
                     if nulls < counts[table]:
                         shares[known.name] = 1 - nulls / counts[table]
         except DatasetError as error:

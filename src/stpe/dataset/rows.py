@@ -43,8 +43,9 @@ os.register_at_fork(after_in_child=_after_fork)
 class Query:
     """Which rows of a table to read, and which columns.
 
-    One of `where` (a filter), `indices` (row numbers, any order) or `span` (first row, number of
-    rows), or none of them for every row. Row numbers count the rows of the pinned version.
+    One of `where` (a filter), `indices` (row numbers, any order), `span` (first row, number of
+    rows) or `null` (a column without value; for no columns), or none of them for every row. Row
+    numbers count the rows of the pinned version.
     """
 
     table: str
@@ -52,6 +53,7 @@ class Query:
     where: str | None = None
     indices: tuple[int, ...] | None = None
     span: tuple[int, int] | None = None
+    null: str | None = None
 
 
 class Rows:
@@ -78,6 +80,10 @@ class Rows:
     def count(self, table: str) -> int:
         """Number of rows; 0 for a table that was never written."""
         return self.read(Query(table, ())).num_rows if table in self.versions else 0
+
+    def nulls(self, table: str, column: str) -> int:
+        """Number of rows without a value in a column, counted a part of it at a time."""
+        return self.read(Query(table, (), null=column)).num_rows if table in self.versions else 0
 
     def read(self, query: Query) -> pa.Table:
         """The rows, in stored order (that of `indices` where given).
@@ -140,7 +146,10 @@ def _read(table: Any, query: Query) -> pa.Table:
         found = table.take(list(query.indices), columns=stored)
     elif not stored:
         # Lance gives no rows for no columns; an empty table keeps the number.
-        count = table.count_rows(query.where) if query.span is None else query.span[1]
+        where = query.where
+        if query.null in table.schema.names:
+            where = f"{query.null} IS NULL"
+        count = table.count_rows(where) if query.span is None else query.span[1]
         found = pa.table({"_": pa.nulls(count)}).select([])
     elif query.span is not None:
         first, number = query.span
