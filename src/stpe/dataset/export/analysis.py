@@ -13,7 +13,7 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
-from stpe.dataset.export.scene import Scene, SceneFrame, scene
+from stpe.dataset.export.scene import Scene, SceneFrame, names, scene
 from stpe.dataset.reader import Dataset
 
 SUFFIX = ".json"
@@ -22,8 +22,8 @@ _KINDS = {"appears": "object_appears", "disappears": "object_disappears"}
 
 def write(dataset: Dataset, out: Path) -> None:
     """`<name>.json` for every video."""
-    for video_id in dataset.videos:
-        write_one(dataset, video_id, out / f"{scene(dataset, video_id).name}{SUFFIX}")
+    for video_id, name in names(dataset).items():
+        write_one(dataset, video_id, out / f"{name}{SUFFIX}")
 
 
 def write_one(dataset: Dataset, video_id: str, out: Path) -> None:

@@ -7,6 +7,7 @@ Writing a file sends nothing anywhere; only Rerun's own viewer and command colle
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from stpe.dataset.export.draw import color_of
 from stpe.dataset.export.images import jpeg
-from stpe.dataset.export.scene import Scene, SceneFrame, scenes
+from stpe.dataset.export.scene import Scene, SceneFrame, names, scenes
 from stpe.dataset.reader import Dataset
 from stpe.errors import MissingExtraError
 from stpe.rle import decode_mask
@@ -36,35 +37,36 @@ def write(dataset: Dataset, out: Path) -> None:
         raise MissingExtraError(
             "rerun-sdk is not installed: pip install 'stpe[rerun]', or choose another format"
         ) from None
-    names = "_".join(dataset.videos)
     recording = rr.RecordingStream(
-        "stpe", recording_id=names[:64], default_enabled=True, send_properties=False
+        "stpe",
+        recording_id="_".join(dataset.videos)[:64],
+        default_enabled=True,
+        send_properties=False,
     )
     recording.set_log_time_enabled(False)
     recording.set_log_tick_enabled(False)
-    shown = list(scenes(dataset))
-    recording.save(out, default_blueprint=_blueprint(shown))
-    for scene in shown:
+    recording.save(out, default_blueprint=_blueprint(names(dataset).values()))
+    for scene in scenes(dataset):
         _log_scene(rr, recording, scene)
     recording.flush()
     recording.disconnect()
 
 
-def _blueprint(shown: list[Scene]) -> Any:
+def _blueprint(shown: Iterable[str]) -> Any:
     import rerun.blueprint as rrb
 
     tabs = [
         rrb.Vertical(
-            rrb.Spatial2DView(origin=f"/{scene.name}", name=scene.name),
+            rrb.Spatial2DView(origin=f"/{name}", name=name),
             rrb.Horizontal(
-                rrb.TextDocumentView(origin=f"/{scene.name}/caption", name="caption"),
-                rrb.TextLogView(origin=f"/{scene.name}/events", name="events"),
-                rrb.TimeSeriesView(origin=f"/{scene.name}/camera", name="camera"),
+                rrb.TextDocumentView(origin=f"/{name}/caption", name="caption"),
+                rrb.TextLogView(origin=f"/{name}/events", name="events"),
+                rrb.TimeSeriesView(origin=f"/{name}/camera", name="camera"),
             ),
             row_shares=[3, 1],
-            name=scene.name,
+            name=name,
         )
-        for scene in shown
+        for name in shown
     ]
     return rrb.Blueprint(rrb.Tabs(*tabs), rrb.TimePanel(timeline="pts"))
 

@@ -60,9 +60,7 @@ class Scene:
     @property
     def name(self) -> str:
         """File name stem that is unique in the dataset and readable: `<source stem>_<id>`."""
-        stem = str(self.video["uri"] or "").rstrip("/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
-        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem)[:40]
-        return f"{safe}_{self.video_id[:8]}" if safe else self.video_id
+        return _name(self.video_id, self.video["uri"])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -89,6 +87,19 @@ def scenes(dataset: Dataset) -> Iterator[Scene]:
     """Every video of a dataset, one at a time."""
     for video_id in dataset.videos:
         yield scene(dataset, video_id)
+
+
+def names(dataset: Dataset) -> dict[str, str]:
+    """`Scene.name` of every video by its id, without reading the scenes."""
+    rows = dataset.arrow("videos", columns=["video_id", "uri"]).to_pylist()
+    uris = {row["video_id"]: row["uri"] for row in rows}
+    return {video_id: _name(video_id, uris[video_id]) for video_id in dataset.videos}
+
+
+def _name(video_id: str, uri: str | None) -> str:
+    stem = str(uri or "").rstrip("/").rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in stem)[:40]
+    return f"{safe}_{video_id[:8]}" if safe else video_id
 
 
 def scene(dataset: Dataset, video_id: str) -> Scene:

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stpe.dataset.export.scene import evenly, scene
+from stpe.dataset.export.scene import evenly, names, scene
 from stpe.dataset.export.video import caption_lines, drawn
 from stpe.dataset.reader import Dataset
 from stpe.errors import DatasetError
@@ -19,8 +19,8 @@ _GAP = 8
 
 def write(dataset: Dataset, out: Path) -> None:
     """`<name>.png` for every video."""
-    for video_id in dataset.videos:
-        write_one(dataset, video_id, out / f"{scene(dataset, video_id).name}{SUFFIX}")
+    for video_id, name in names(dataset).items():
+        write_one(dataset, video_id, out / f"{name}{SUFFIX}")
 
 
 def write_one(dataset: Dataset, video_id: str, out: Path, columns: int = 3, rows: int = 3) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from stpe.dataset.export.draw import annotated, captioned, header_of, lines_of
-from stpe.dataset.export.scene import Scene, SceneFrame, scene
+from stpe.dataset.export.scene import Scene, SceneFrame, names, scene
 from stpe.dataset.reader import Dataset
 from stpe.video.frame import ImageHW3
 
@@ -24,8 +24,8 @@ _CLOCK = 90_000
 
 def write(dataset: Dataset, out: Path) -> None:
     """`<name>.mp4` for every video."""
-    for video_id in dataset.videos:
-        write_one(dataset, video_id, out / f"{scene(dataset, video_id).name}{SUFFIX}")
+    for video_id, name in names(dataset).items():
+        write_one(dataset, video_id, out / f"{name}{SUFFIX}")
 
 
 def write_one(dataset: Dataset, video_id: str, out: Path) -> None:
