@@ -350,6 +350,16 @@ def test_paths_stay_below_their_roots(tmp_path):
     with pytest.raises(ForbiddenError):
         inside("in/a.mp4", [])
 
+    frames = root / "frames"
+    (frames / "left").mkdir(parents=True)
+    (frames / "left" / "0.png").symlink_to(root / "in" / "a.mp4")
+    (frames / "elsewhere").symlink_to(outside)
+    assert inside("frames", [root]) == frames
+    (frames / "left" / "1.png").symlink_to(outside / "b.mp4")
+    for path in ("frames", "frames/left"):
+        with pytest.raises(ForbiddenError, match="links"):
+            inside(path, [root])
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """Redirects `/to/URL`, never comes to an answer to `/endless`, answers anything else with
