@@ -24,7 +24,7 @@ from starlette.requests import HTTPConnection
 
 from stpe.errors import StpeError
 from stpe.serve import problems
-from stpe.serve.failures import ConflictError, UnsupportedMediaError
+from stpe.serve.failures import ConflictError, LoadingError, UnsupportedMediaError
 from stpe.serve.payload import (
     IMAGE_TYPES,
     check_type,
@@ -299,10 +299,10 @@ async def upload(
     one = here.uploads.begin(total_bytes) if upload_id is None else here.uploads.get(upload_id)
     try:
         await here.uploads.append(one, offset, request.stream())
-    except StpeError:
-        if upload_id is None:
+    finally:
+        # Whoever does not learn the id could not go on with it, nor delete it.
+        if upload_id is None and (not one.whole or await request.is_disconnected()):
             await here.uploads.delete(one)
-        raise
     return _uploaded(one)
 
 
@@ -402,8 +402,10 @@ async def _running(app: FastAPI, shared: Services) -> AsyncIterator[None]:
     here = app.state.video_sessions = Sessions(shared, settings, uploads)
     shared.metrics.gauge("stpe_video_sessions", "Sessions", lambda: len(here))
     shared.metrics.gauge("stpe_video_session_bytes", "What they hold", lambda: here.held_bytes)
-    if settings.required:
-        await here.model()
+    while settings.required:
+        with suppress(LoadingError):
+            await here.model()
+            break
     sweeper = asyncio.create_task(_sweep(here))
     try:
         yield

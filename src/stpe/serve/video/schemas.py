@@ -214,7 +214,9 @@ class Uploaded(BaseModel):
     upload_id: str
     offset: int = Field(description="bytes here; where to go on")
     total_bytes: int | None
-    complete: bool = Field(description="false while `total_bytes` are not here")
+    complete: bool = Field(
+        description="false while `total_bytes` are not here, or after a piece that broke off"
+    )
 
 
 class SegmentRequest(_Strict):

@@ -20,13 +20,18 @@ _PIECE = 1 << 20  # bytes gathered before they are written
 
 @dataclass
 class Upload:
-    """One file as far as it has come. Its folder holds nothing else."""
+    """One file as far as it has come. Its folder holds nothing else.
+
+    Attributes:
+        whole: whether the last piece came to its end.
+    """
 
     id: str
     folder: Path
     total_bytes: int | None
     offset: int = 0
     busy: bool = False
+    whole: bool = False
     used: float = field(default_factory=time.monotonic)
 
     @property
@@ -36,8 +41,10 @@ class Upload:
 
     @property
     def complete(self) -> bool:
-        """Whether all that was announced is here, and anything at all."""
-        return self.offset > 0 and self.offset == (self.total_bytes or self.offset)
+        """Whether all that was announced is here; all that was sent where nothing was."""
+        if self.total_bytes is not None:
+            return self.offset == self.total_bytes
+        return self.offset > 0 and self.whole
 
 
 class Uploads:
@@ -82,13 +89,14 @@ class Uploads:
             raise ConflictError("another request is adding to this upload")
         if offset != upload.offset:
             raise ConflictError(f"the upload has {upload.offset} bytes; go on at that offset")
-        upload.busy = True
+        upload.busy, upload.whole = True, False
         gathered = bytearray()
         try:
             async for piece in pieces:
                 gathered += piece
                 if len(gathered) >= _PIECE:
                     await self._write(upload, gathered)
+            upload.whole = True
         except ClientDisconnect:
             pass
         finally:
