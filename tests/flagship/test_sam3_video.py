@@ -291,6 +291,24 @@ def test_a_correction_holds(model: sam3_video.Sam3Video) -> None:
     assert not np.array_equal(less.mask_HW, one.mask_HW)
 
 
+@pytest.mark.parametrize("first", [boxed(), VideoPrompt(texts=TEXTS)])
+def test_after_a_long_walk_any_frame_can_be_prompted(
+    model: sam3_video.Sam3Video, first: VideoPrompt
+) -> None:
+    """Memories that later frames of the walk do not attend to are gone by then."""
+    session = model.open(Clip(18))
+    session.prompt(0, first)
+    last = list(session.propagate("forward", max_frames=16))[-1]
+    (again,) = session.propagate("forward", start=15, max_frames=1)
+    assert [o.id for o in again.objects] == [o.id for o in last.objects]
+    one = session.object_ids[0]
+    for index in (15, 4, 12):
+        assert session.prompt(index, pointed(POINTS, 1, 0), one).objects[0].id == one
+        session.prompt(index, boxed())
+        session.prompt(index, VideoPrompt(texts=TEXTS))
+    assert [f.index for f in session.propagate("forward", start=12)] == [*range(12, 18)]
+
+
 def test_one_encoding_a_frame_serves_all(model: sam3_video.Sam3Video) -> None:
     passes = []
     backbone = model.network.model.detector_model.vision_encoder.backbone

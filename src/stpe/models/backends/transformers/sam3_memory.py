@@ -50,7 +50,8 @@ class Memories:
         self.origins: dict[int, set[int]] = {}
 
     def prune(self, at: int, walk: Walk) -> None:
-        """Give up what no later frame of the walk attends to, frame `at` being done."""
+        """Give up what no later frame of the walk attends to, frame `at` being done; one frame more
+        stays, as that frame may be looked at once again."""
         self.slim()
         for number, object_id in enumerate(self._session.obj_ids):
             outputs = self._session.output_dict_per_obj[number]
@@ -86,18 +87,19 @@ class Memories:
             distance = abs(frame - at)
             if walk.returns:
                 distance = min(distance, abs(frame - walk.begin))
-            if distance >= max(self._pointers, self._frames):
+            if distance > max(self._pointers, self._frames):
                 del others[frame]
                 continue
             others[frame].pop("pred_masks", None)
-            if distance >= self._frames:
+            if distance > self._frames:
                 _strip(others[frame])
 
     def _prune_conditioning(
         self, held: dict[int, dict[str, Any]], origins: set[int], at: int, walk: Walk
     ) -> None:
         behind = sorted((f for f in held if (at - f) * walk.step >= 0), key=lambda f: abs(f - at))
-        near = {f for f in held if abs(f - at) < self._frames} | set(behind[: self._conditioning])
+        near = {f for f in held if abs(f - at) <= self._frames}
+        near |= set(behind[: self._conditioning + 1])  # a correction looks at `at` without its own
         if walk.returns:
             near |= set(sorted(held, key=lambda f: abs(f - walk.begin))[: self._conditioning])
         for rank, frame in enumerate(behind):
@@ -110,7 +112,7 @@ class Memories:
                 del held[frame]
 
     def begin(self) -> None:
-        """Before a walk that does not go on from the last one: only whole memories stay."""
+        """Before a look elsewhere than where the last walk goes on: only whole memories stay."""
         for outputs in self._session.output_dict_per_obj.values():
             for held in outputs.values():
                 for frame in [f for f, output in held.items() if "maskmem_features" not in output]:

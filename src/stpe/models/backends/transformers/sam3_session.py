@@ -92,6 +92,9 @@ class Session:
         image = self._frames.image(frame_index)
 
         def name_and_point() -> Waiting:
+            if self._walked not in (None, (frame_index, 1)):  # a prompt looks forward
+                self._named.memories.begin()
+                self._pointed.memories.begin()
             look = self._model.look(self, frame_index, image)
             said = self._pointed.read(look, prompt)
             if object_id is None and isinstance(said, Points) and not said.labels_P.any():
