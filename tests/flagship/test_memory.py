@@ -18,11 +18,11 @@ transformers = pytest.importorskip("transformers", reason="the flagship extra is
 from stpe.allocator import released, resident_bytes, steady  # noqa: E402
 from stpe.dataset.reader import open_dataset  # noqa: E402
 from stpe.engine import Engine  # noqa: E402
-from stpe.errors import ModelError, StageError  # noqa: E402
+from stpe.errors import ModelError, OutOfMemoryError, StageError  # noqa: E402
 from stpe.models import loader  # noqa: E402
 from stpe.models.backends.transformers import dinov3  # noqa: E402
 from stpe.models.memory import planner  # noqa: E402
-from stpe.models.memory.device import Cpu, asked_for  # noqa: E402
+from stpe.models.memory.device import Cpu, asked_for, ran_out  # noqa: E402
 from stpe.models.memory.planner import DeviceMemory, memory_of  # noqa: E402
 from stpe.models.notes import noted  # noqa: E402
 from stpe.stages import registry  # noqa: E402
@@ -172,6 +172,64 @@ def test_models_that_cannot_share_take_turns(save: Save, picture: np.ndarray) ->
         dinov3.load({"repository": folder}, {})
 
 
+def test_a_load_waits_for_turns_that_give_its_memory_back(save: Save) -> None:
+    folder, _ = save("DINOv3ViTModel", config())
+    planner._planners["cpu"] = memory = DeviceMemory(Cpu(), limit=100 * MB)
+    network = dinov3.load({"repository": folder}, {})._network
+    loaded: list[Any] = []
+    for need, measure in ((100 * MB, False), (0, True)):
+        thread = threading.Thread(
+            target=lambda: loaded.append(dinov3.load({"repository": folder}, {}))
+        )
+        before = len(loaded)
+        with memory.turn(network, need, measure):
+            thread.start()
+            while thread.is_alive() and not memory._line:
+                pass
+            assert thread.is_alive(), "it waits"
+            assert len(loaded) == before
+        thread.join(30)
+        assert len(loaded) == before + 1
+    with (
+        memory.turn(network, 100 * MB),
+        pytest.raises(OutOfMemoryError, match="its weights need"),
+    ):
+        dinov3.load({"repository": folder}, {})  # it would wait for itself
+
+
+def test_nobody_is_moved_out_for_what_a_turn_will_give_back(save: Save) -> None:
+    folder, _ = save("DINOv3ViTModel", config())
+    planner._planners["cpu"] = memory = DeviceMemory(Cpu(), limit=100 * MB)
+    one, two, _idle = (dinov3.load({"repository": folder}, {})._network for _ in range(3))
+    begun = threading.Event()
+
+    def work() -> None:
+        with memory.turn(two, 60 * MB):
+            begun.set()
+
+    thread = threading.Thread(target=work)
+    with memory.turn(one, 60 * MB):
+        thread.start()
+        while not memory._line and not begun.is_set():
+            pass
+        with memory._changed:  # it has looked, and waits
+            assert not begun.is_set()
+            assert [m.resident for m in memory.stats().models] == [True] * 3
+    thread.join(30)
+    assert begun.is_set()
+
+
+def test_a_backend_that_fails_keeps_no_weights(save: Save) -> None:
+    folder, _ = save("DINOv3ViTModel", config())
+    model = loader.resolve("flagship", {"image_embedder": str(folder)}).models["image_embedder"]
+    kept = loader.load(model)
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(ModelError, match="has no preprocessor_config"):
+        loader.load(model)
+    assert len(memory_of("cpu").stats().models) == 1
+    kept.close()
+
+
 def test_what_was_measured_is_known_the_next_time_and_sizes_the_batch(
     save: Save, picture: np.ndarray
 ) -> None:
@@ -270,3 +328,16 @@ def test_unloading_gives_the_memory_back(save: Save, tmp_path: Path, picture: np
 )
 def test_the_size_that_failed_is_read_from_the_message(words: str, size: int) -> None:
     assert asked_for(RuntimeError(words)) == size
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        ("CUDA error: out of memory\nCUDA kernel errors might be reported later", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+    ],
+)
+def test_memory_that_ran_out_outside_the_allocator_is_recognised(words: str, out: bool) -> None:
+    assert ran_out(RuntimeError(words)) is out

@@ -23,6 +23,7 @@ from stpe.models.catalog import (
 )
 from stpe.models.content import content_of
 from stpe.models.machine import best, gpu, why_not
+from stpe.models.memory.planner import whole_or_closed
 from stpe.models.packages import Progress, silent
 from stpe.models.roles import ROLES
 from stpe.models.weights import fetch
@@ -163,7 +164,8 @@ def load(
     try:
         if part is not None and model.parts:
             return backend.compose({role: part(role) for role in model.parts}, model.options)
-        return backend.load(files, model.options)
+        with whole_or_closed():
+            return backend.load(files, model.options)
     except (LookupError, TypeError, ValueError) as error:
         what = f"{type(error).__name__}: {error}"
         raise ModelError(

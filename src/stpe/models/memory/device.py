@@ -136,8 +136,16 @@ class Cuda:
         self._torch.cuda.empty_cache()
 
 
-#: How torch's CPU allocator says it, and oneDNN where its own allocations fail.
-_RAN_OUT = ("can't allocate memory", "could not create a primitive", "could not create a memory")
+#: How torch's CPU allocator says it, oneDNN where its own allocations fail, and CUDA and its
+#: libraries where theirs do, outside torch's allocator.
+_RAN_OUT = (
+    "can't allocate memory",
+    "could not create a primitive",
+    "could not create a memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 
 
 @cache

@@ -87,6 +87,10 @@ class Tenant(Protocol):
         """What it takes."""
         ...
 
+    def close(self) -> None:
+        """Free the weights, and leave."""
+        ...
+
 
 class DeviceMemory:
     """The planner of one device.
@@ -106,25 +110,30 @@ class DeviceMemory:
         self._line: list[int] = []
         self._ticket = itertools.count()
         self._alone = False
+        self._pinned: set[Tenant] = set()
         self._mine = threading.local()
 
     @contextmanager
     def loading(self, tenant: Tenant, need: int) -> Iterator[None]:
         """Make room for weights while they are loaded, and count the tenant in afterwards.
 
+        It waits for a turn that is measured, and for turns that hold the memory it needs, unless
+        this thread has one itself.
+
         Raises:
             OutOfMemoryError: they do not fit, whoever is moved out.
         """
+        inside = self._has_turn()
         ticket = next(self._ticket)
         with self._changed:
-            while need > self.room():
-                if not self._move_one_out(tenant):
-                    raise OutOfMemoryError(
-                        f"{tenant.name}: its weights need {told(need)} and {told(self.room())} of "
-                        f"{told(self.total())} are free on {self.device.place}; use a smaller "
-                        "profile, or another model for its role"
-                    )
-            self._turns[ticket] = tenant, need
+            self._line.append(ticket)
+            try:
+                while not self._may_load(tenant, need, inside):
+                    self._changed.wait()
+                self._turns[ticket] = tenant, need
+            finally:
+                self._line.remove(ticket)
+                self._changed.notify_all()
         try:
             yield
         finally:
@@ -133,6 +142,24 @@ class DeviceMemory:
                 self._changed.notify_all()
         with self._changed:
             self._in[tenant] = ticket
+        counted: list[Tenant] | None = getattr(_counted, "tenants", None)
+        if counted is not None:
+            counted.append(tenant)
+
+    @contextmanager
+    def pinned(self, tenant: Tenant) -> Iterator[None]:
+        """The tenant stays on the device, although it has no turn; it is brought in if it is not
+        there."""
+        with self._changed:
+            self._bring_in(tenant)
+            self._in[tenant] = next(self._ticket)
+            self._pinned.add(tenant)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._pinned.discard(tenant)
+                self._changed.notify_all()
 
     def leave(self, tenant: Tenant) -> None:
         """The tenant was closed."""
@@ -151,14 +178,17 @@ class DeviceMemory:
         """Bytes free now, less some headroom and what turns have a claim on; for `besides`, as if
         nobody else had a turn and its own weights were in."""
         with self._changed:
-            free = self.device.free()
-            if self._limit is not None:
-                free = min(free, self._limit - sum(t.weights_bytes for t in self._in))
             if besides is None:
                 claimed = sum(need for _, need in self._turns.values())
             else:
                 claimed = besides.weights_bytes if besides in self._out else 0
-            return max(0, int((1 - HEADROOM) * free) - claimed)
+            return max(0, self._free() - claimed)
+
+    def _free(self) -> int:
+        free = self.device.free()
+        if self._limit is not None:
+            free = min(free, self._limit - sum(t.weights_bytes for t in self._in))
+        return int((1 - HEADROOM) * free)
 
     @contextmanager
     def turn(self, tenant: Tenant, need: int, measure: bool = False) -> Iterator[Peak | None]:
@@ -168,7 +198,7 @@ class DeviceMemory:
         the same thread begins at once and is not measured. Where even an otherwise empty device
         has less than `need`, the turn begins all the same: the allocator decides.
         """
-        nested = getattr(self._mine, "depth", 0) > 0
+        nested = self._has_turn()
         ticket = next(self._ticket)
         with self._changed:
             self._line.append(ticket)
@@ -214,11 +244,31 @@ class DeviceMemory:
                 tuple(sorted(models, key=lambda m: m.name)),
             )
 
+    def _has_turn(self) -> bool:
+        """Whether this thread has one."""
+        return getattr(self._mine, "depth", 0) > 0
+
+    def _may_load(self, tenant: Tenant, need: int, inside: bool) -> bool:
+        if self._alone and not inside:
+            return False
+        while need > self.room():
+            if not self._move_one_out(tenant):
+                if self._turns and not inside:
+                    return False
+                raise OutOfMemoryError(
+                    f"{tenant.name}: its weights need {told(need)} and {told(self.room())} of "
+                    f"{told(self.total())} are free on {self.device.place}; use a smaller "
+                    "profile, or another model for its role"
+                )
+        return True
+
     def _may_begin(self, ticket: int, tenant: Tenant, need: int, alone: bool) -> bool:
         if self._line[0] != ticket or self._alone or (alone and self._turns):
             return False
         whole = need + (tenant.weights_bytes if tenant in self._out else 0)
         while whole > self.room():
+            if self._turns and whole <= self._free():
+                return False  # turns that will end have a claim on it: nobody need be moved out
             if not self._move_one_out(tenant):
                 return not self._turns
         return True
@@ -229,7 +279,7 @@ class DeviceMemory:
             self._out.discard(tenant)
 
     def _move_one_out(self, besides: Tenant) -> str | None:
-        busy = {tenant for tenant, _ in self._turns.values()} | {besides}
+        busy = {tenant for tenant, _ in self._turns.values()} | self._pinned | {besides}
         idle = [t for t in self._in if t not in busy and t.movable]
         if not idle:
             return None
@@ -240,6 +290,26 @@ class DeviceMemory:
         self.device.empty()
         log.info("%s: moved off %s for %s", oldest.name, self.device.place, besides.name)
         return oldest.name
+
+
+_counted = threading.local()
+
+
+@contextmanager
+def whole_or_closed() -> Iterator[None]:
+    """Where the block raises, the tenants that this thread counted in meanwhile are closed: nobody
+    has what was being made of them."""
+    before = getattr(_counted, "tenants", None)
+    tenants: list[Tenant] = []
+    _counted.tenants = tenants
+    try:
+        yield
+    except BaseException:
+        for tenant in tenants:
+            tenant.close()
+        raise
+    finally:
+        _counted.tenants = before
 
 
 _planners: dict[str, DeviceMemory] = {}

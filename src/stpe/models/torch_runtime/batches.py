@@ -102,7 +102,7 @@ class Batches:
             same = (named, _same(step))
             jobs.append(_Job(item, step, named, same, most or self._wanted, smaller))
             if getattr(item, "ndim", 0) == 3 and self._network.device.startswith("cuda"):
-                self._network.uploads.get(item)  # it travels while others are worked on
+                self._send(item)
         with self._lock:
             self._waiting += jobs
         for job in jobs:
@@ -114,6 +114,15 @@ class Batches:
             if job.error is not None:
                 raise job.error
         return [job.result for job in jobs]
+
+    def _send(self, image: Any) -> None:
+        """Let an image travel while others are worked on. Where there is no memory for it the turn
+        sends it again, which can make room."""
+        try:
+            self._network.uploads.get(image)
+        except Exception as error:
+            if not ran_out(error):
+                raise
 
     def _lead(self, job: _Job) -> None:
         size = self._size(job.kind, job.most)
