@@ -10,8 +10,11 @@ from flagship_reference import SAM3, normalised, save_sam3, tiny_sam3
 torch = pytest.importorskip("torch", reason="the flagship extra is not installed")
 transformers = pytest.importorskip("transformers", reason="the flagship extra is not installed")
 
-from stpe.errors import ModelError  # noqa: E402
+from stpe.errors import ModelError, OutOfMemoryError  # noqa: E402
 from stpe.models.backends.transformers import sam3  # noqa: E402
+from stpe.models.memory import planner  # noqa: E402
+from stpe.models.memory.device import Cpu  # noqa: E402
+from stpe.models.memory.planner import DeviceMemory  # noqa: E402
 from stpe.models.roles import GuessedSegmenter  # noqa: E402
 
 CONCEPTS = ["person", "red ball", "a small dog", "door", "person in blue"]
@@ -137,3 +140,13 @@ def test_a_folder_without_tokenizer_is_one_line(folder: Path) -> None:
         file.unlink()
     with pytest.raises(ModelError, match="tokenizer"):
         sam3.load({"repository": folder}, {})
+
+
+def test_room_for_one_network_alone_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    memory = DeviceMemory(Cpu(), limit=int(1.1 * size))
+    monkeypatch.setattr(planner, "_planners", {"cpu": memory})
+    with pytest.raises(OutOfMemoryError, match="its weights need"):
+        sam3.load({"repository": folder}, {"dtype": "float32"})

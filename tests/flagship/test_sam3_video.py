@@ -309,7 +309,10 @@ def test_after_a_long_walk_any_frame_can_be_prompted(
     assert [f.index for f in session.propagate("forward", start=12)] == [*range(12, 18)]
 
 
-def test_one_encoding_a_frame_serves_all(model: sam3_video.Sam3Video) -> None:
+def test_one_encoding_a_frame_serves_all(
+    model: sam3_video.Sam3Video, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sam3_video, "id", lambda _: 0, raising=False)
     passes = []
     backbone = model.network.model.detector_model.vision_encoder.backbone
     hook = backbone.register_forward_hook(lambda *_: passes.append(1))
@@ -319,8 +322,14 @@ def test_one_encoding_a_frame_serves_all(model: sam3_video.Sam3Video) -> None:
     session.prompt(0, pointed(POINTS, 1, 0))
     assert len(passes) == 1
     list(session.propagate("forward"))
-    hook.remove()
     assert len(passes) == 4
+
+    # Another session is never taken for this one, be it at the address of one that is gone.
+    other = model.open(Clip(4))
+    session.prompt(0, boxed())
+    other.prompt(0, boxed())
+    hook.remove()
+    assert len(passes) == 6
 
 
 def test_half_precision_runs(folder: Path) -> None:

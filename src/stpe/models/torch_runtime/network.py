@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -218,6 +219,10 @@ class Network:
         if self.device == "cpu" and type(self).read is not Network.read:
             return False
         return not self._fixed and not self._shares()
+
+    def pinned(self) -> AbstractContextManager[None]:
+        """It stays on the device meanwhile, idle as it is; not for inside a turn."""
+        return self._memory.pinned(self)
 
     def _shares(self) -> bool:
         mine = _storages(self.model).keys()

@@ -70,7 +70,7 @@ class Sam3:
         self._prompts = prompts
         self._settings = detector.processor()
         self._side = int(detector.config.vision_config.backbone_config.image_size)
-        self._texts = ConceptTexts(detector, lambda: detector.model)
+        self._texts = ConceptTexts(detector, detector.config.text_config, lambda: detector.model)
 
     def encode(self, image: ImageHW3) -> Encoded:
         """Encode an image once for any number of prompts. Raises OutOfMemoryError, as all do."""
@@ -236,8 +236,10 @@ def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> Sam3:
         ModelError: the folder is incomplete, damaged, or of another model.
     """
     detector = Network("Sam3Model", files["repository"], options)
-    tracker = Network("Sam3TrackerModel", files["repository"], options)
     prompts = int(options.get("prompts") or (32 if detector.device.startswith("cuda") else 4))
     if prompts < 1:
         raise UsageError("option prompts must be positive")
-    return Sam3(detector, tracker, prompts)
+    with detector.pinned():  # until they share weights, one could be moved out for the other
+        tracker = Network("Sam3TrackerModel", files["repository"], options)
+        with tracker.pinned():
+            return Sam3(detector, tracker, prompts)

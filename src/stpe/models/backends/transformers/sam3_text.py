@@ -20,17 +20,18 @@ class ConceptTexts:
 
     Args:
         network: it gives the tokenizer and the device.
+        config: of the Sam3Model's text encoder.
         detector: gives the Sam3Model, which the memory planner may have read anew.
 
     Raises:
         ModelError: the network's folder has no tokenizer.
     """
 
-    def __init__(self, network: Network, detector: Callable[[], Any]) -> None:
+    def __init__(self, network: Network, config: Any, detector: Callable[[], Any]) -> None:
         self._detector = detector
         self._device = network.device
         self._tokenizer = network.tokenizer()
-        self._length = int(detector().config.text_config.max_position_embeddings)
+        self._length = int(config.max_position_embeddings)
         self._known: OrderedDict[str, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -5,6 +5,7 @@ One pass of the vision backbone a frame serves every word, every object, detecto
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,13 +38,15 @@ class Sam3Video:
 
     def __init__(self, network: Network, prompts: int, budget: int) -> None:
         self.network = network
-        self.texts = ConceptTexts(network, lambda: network.model.detector_model)
+        detector = network.config.detector_config
+        self.texts = ConceptTexts(
+            network, detector.text_config, lambda: network.model.detector_model
+        )
         self.at_once = AtOnce(prompts)
         self.budget = budget
         self._settings = network.processor()
-        backbone = network.config.detector_config.vision_config.backbone_config
-        self._side = int(backbone.image_size)
-        self._latest: tuple[int, int, Look] | None = None
+        self._side = int(detector.vision_config.backbone_config.image_size)
+        self._latest: tuple[weakref.ref[Session], int, Look] | None = None
 
     def open(self, frames: VideoFrames) -> Session:
         """A session on a video."""
@@ -51,24 +54,26 @@ class Sam3Video:
 
     def look(self, session: Session, index: int, image: ImageHW3) -> Look:
         """The encoding of a session's frame, in inference mode."""
-        if self._latest is not None and self._latest[:2] == (id(session), index):
-            return self._latest[2]
+        latest = self._latest
+        if latest is not None and latest[0]() is session and latest[1] == index:
+            return latest[2]
+        del latest
         self._latest = None
         plane = import_torch().from_numpy(np.array(image)).to(self.network.device).permute(2, 0, 1)
         pixels = self.network.prepare(plane[None], (self._side, self._side), self._settings)
         look = Look(self.network, pixels, *image.shape[:2])
-        self._latest = id(session), index, look
+        self._latest = weakref.ref(session), index, look
         return look
 
     def held(self, session: Session) -> list[torch.Tensor]:
         """Tensors of the frame that is held for a session."""
         latest = self._latest
-        return latest[2].tensors if latest is not None and latest[0] == id(session) else []
+        return latest[2].tensors if latest is not None and latest[0]() is session else []
 
     def forget(self, session: Session) -> None:
         """Let go of the frame that is held for a session."""
         latest = self._latest
-        if latest is not None and latest[0] == id(session):
+        if latest is not None and latest[0]() is session:
             self._latest = None
 
     def close(self) -> None:
