@@ -7,7 +7,9 @@ the same turn on the device.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 KEPT = 8
 #: Calls with the same shapes after which a graph is recorded.
 RECURS = 2
+
+_RECORDING = threading.Lock()  # CUDA records one graph at a time in a process
 
 
 class Graphs:
@@ -50,7 +54,8 @@ class Graphs:
             return self._forward(*args, **named)
         if key not in self._graphs:
             try:
-                self._graphs[key] = self._record(flat, shape_of)
+                with _RECORDING:
+                    self._graphs[key] = self._record(flat, shape_of)
             except RuntimeError as error:
                 log.warning("a forward pass cannot be recorded as a CUDA graph: %s", error)
                 self._refused.add(key)
@@ -73,7 +78,16 @@ class Graphs:
         with torch.cuda.stream(aside):  # lazy initialisation must not fall into the recording
             self._forward(*args, **named)
         torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            answer = self._forward(*args, **named)
+        graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
+        before, device = torch.cuda.current_stream(), torch.cuda.current_device()
+        try:
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+                answer = self._forward(*args, **named)
+        except BaseException:
+            # Where the end of a recording fails, torch leaves its stream current and goes on
+            # allocating for the graph.
+            torch.cuda.set_stream(before)
+            with contextlib.suppress(RuntimeError):  # it had ended
+                torch._C._cuda_endAllocateToPool(device, pool)
+            raise
         return graph, [v for v in held if isinstance(v, torch.Tensor)], answer

@@ -58,5 +58,8 @@ class RFDETR:
 
 
 def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> RFDETR:
-    """From a hub repository's folder."""
+    """From a hub repository's folder. `dtype` is float32 by default on every device: bfloat16 tells
+    boxes in steps of 1/256 of the image. `graphs` is ignored: the forward makes a tensor of host
+    memory and waits for its copy, which no CUDA graph can record."""
+    options = {"dtype": "float32", **options, "graphs": False}
     return RFDETR(Network("RfDetrForObjectDetection", files["repository"], options))
