@@ -7,7 +7,6 @@ versions past the pinned ones, and the next writer rolls them back.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -23,6 +22,7 @@ import lance
 import pyarrow as pa
 
 from stpe.dataset import compact
+from stpe.dataset.durable import copy_file, sync_tree, unwritten, writing
 from stpe.dataset.layout import (
     MANIFEST,
     Manifest,
@@ -133,7 +133,7 @@ class DatasetWriter:
         try:
             folder.mkdir(exist_ok=True)
             try:
-                if _copy(Path(path), temporary) != sha256:
+                if copy_file(Path(path), temporary) != sha256:
                     raise SourceError(
                         f"{path} changed while it was processed; run again when it is whole"
                     )
@@ -214,7 +214,7 @@ class DatasetWriter:
                 self._torn = False
             except DatasetError as error:
                 # The first error says what went wrong. Who writes next rolls back first.
-                log.debug("not rolled back: %s", error)
+                log.warning("left for the next writer to roll back: %s", error)
             raise
         self._torn = False
 
@@ -249,12 +249,12 @@ class DatasetWriter:
         except (OSError, ValueError, pa.ArrowException) as error:
             if failed:
                 raise failed[0] from error
-            raise _unwritten(path, error) from error
+            raise unwritten(path, error) from error
         return int(written.version)
 
     def _delete(self, table: str, video_id: str) -> int:
         path = table_path(self.path, table)
-        with _writing(path):
+        with writing(path):
             rows = lance.dataset(str(path))
             if rows.count_rows(f"video_id = '{video_id}'"):
                 rows.delete(f"video_id = '{video_id}'")
@@ -262,13 +262,13 @@ class DatasetWriter:
 
     def _pin(self, manifest: Manifest, started: float) -> None:
         changed = [t for t, v in manifest.tables.items() if v != self._manifest.tables.get(t)]
-        with _writing(self.path):
+        with writing(self.path):
             for table in changed:
-                _sync_tree(table_path(self.path, table), started)
+                sync_tree(table_path(self.path, table), started)
             write_manifest(self.path, manifest)
         self._manifest = manifest
         for table in changed:
-            with _writing(self.path):
+            with writing(self.path):
                 compact.clean(table_path(self.path, table))
 
     def _roll_back(self, manifest: Manifest) -> Manifest:
@@ -277,7 +277,7 @@ class DatasetWriter:
         for table in TABLES:
             path = table_path(self.path, table)
             if table not in versions:
-                with _writing(path):
+                with writing(path):
                     if path.exists():
                         shutil.rmtree(path)
                 continue
@@ -290,32 +290,15 @@ class DatasetWriter:
                     "or process the sources into a new folder"
                 ) from None
             if pinned is not None:
-                with _writing(path):
+                with writing(path):
                     pinned.restore()
                     versions[table] = int(lance.dataset(str(path)).version)
         if versions == manifest.tables:
             return manifest
         restored = Manifest(versions, manifest.videos)
-        with _writing(self.path):
+        with writing(self.path):
             write_manifest(self.path, restored)
         return restored
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turns what Lance and the disk raise inside into a DatasetError."""
-    try:
-        yield
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise _unwritten(path, error) from error
-
-
-def _unwritten(path: Path, error: Exception) -> DatasetError:
-    reason = getattr(error, "strerror", None) or error
-    return DatasetError(
-        f"cannot write {path}: {reason}; free space or make it writable, then run the same call "
-        "again"
-    )
 
 
 def _widen(stored: Any, schema: pa.Schema) -> None:
@@ -338,33 +321,3 @@ def _conform(batch: pa.RecordBatch, video_id: str, schema: pa.Schema) -> pa.Reco
         else:
             columns.append(pa.nulls(batch.num_rows, field.type))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _copy(source: Path, target: Path) -> str:
-    """Copy a file durably; gives the sha256 of what was copied."""
-    digest = hashlib.sha256()
-    with source.open("rb") as original, target.open("wb") as copy:
-        while block := original.read(1 << 20):
-            digest.update(block)
-            copy.write(block)
-    _sync_file(target)
-    return digest.hexdigest()
-
-
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_tree(root: Path, since: float) -> None:
-    """Make the files written under `root` since that time durable, and their names."""
-    for folder, _, names in os.walk(root):
-        fresh = [Path(folder, n) for n in names]
-        fresh = [p for p in fresh if p.stat().st_mtime >= since - 1]
-        for path in fresh:
-            _sync_file(path)
-        if fresh:
-            sync_folder(Path(folder))
