@@ -123,6 +123,47 @@ def test_prompts_ids_removal_and_cancel(model):
         session.prompt(0, VideoPrompt())
 
 
+def off(x, y):
+    return VideoPrompt(
+        points_P2=np.array([[x, y]], np.float32), point_labels_P=np.zeros(1, np.int32)
+    )
+
+
+def test_points_off_the_object_take_away_what_they_stand_on(model):
+    clip = moving(3)
+    ball = clip.mask(0)
+    both = ball.copy()
+    both[140:170, 300:360] = True  # ground, which is not of the ball
+    session = model.open(clip)
+    at = off(330, 155)
+    pointed = VideoPrompt(mask_HW=both, points_P2=at.points_P2, point_labels_P=at.point_labels_P)
+    assert region_similarity(ball, session.prompt(0, pointed).objects[0].mask_HW) > 0.9
+    with pytest.raises(UsageError, match="names nothing"):
+        session.prompt(0, at)
+
+    whole = session.prompt(0, VideoPrompt(mask_HW=both)).objects[0]
+    with pytest.raises(UsageError, match="not remembered"):
+        session.prompt(1, at, whole.id)
+    same = session.prompt(0, off(20, 20), whole.id).objects[0]  # which was not of it anyway
+    assert region_similarity(whole.mask_HW, same.mask_HW) > 0.99
+    corrected = session.prompt(0, at, whole.id).objects[0]
+    assert region_similarity(ball, corrected.mask_HW) > 0.9
+
+
+def test_a_correction_replaces_what_was_said_of_the_frame(model):
+    clip = moving(3)
+    wrong = np.roll(clip.mask(0), (-60, 150), (0, 1))
+    followed = []
+    for said in ([wrong, clip.mask(0)], [clip.mask(0)]):
+        session = model.open(clip)
+        for mask in said:
+            session.prompt(0, VideoPrompt(mask_HW=mask), *session.object_ids)
+        followed.append([frame.objects[0] for frame in session.propagate("forward")])
+    for corrected, fresh in zip(*followed, strict=True):
+        assert np.array_equal(corrected.mask_HW, fresh.mask_HW)
+        assert corrected.score == fresh.score
+
+
 def test_a_composed_model_needs_its_parts():
     selection = loader.resolve("embedded")
     with pytest.raises(ModelError, match="load it with an Engine"):

@@ -178,7 +178,8 @@ class VideoPrompt:
     """What someone points at in one frame of a video, in pixels of the frame.
 
     Everything but `texts` describes one object together: the boxes and the mask are united, the
-    points say what belongs to it, and boxes of label 0 are taken away.
+    points say what belongs to it, and boxes of label 0 are taken away. Points of label 0 alone take
+    away what they stand on, of the boxes and the mask or of the object that is corrected.
 
     Attributes:
         texts: words; each may name several objects.

@@ -45,6 +45,37 @@ def exact(segmenter: Segmenter, encoded: Any, guess_HW: F32) -> Exact | None:
     return Exact(masks_NHW[best], agreements[best])
 
 
+def without(
+    segmenter: Segmenter, encoded: Any, mask_HW: NDArray[np.bool_], off_P2: F32
+) -> NDArray[np.bool_] | None:
+    """A mask less what points off the object stand on: what the segmenter finds at each of them
+    that does not hold the point deepest inside the mask, and farthest from them.
+
+    Args:
+        mask_HW: at the encoded image's size.
+        off_P2: x and y.
+
+    Returns:
+        The mask itself where no point is on it; None where they cannot be told from it.
+    """
+    height, width = mask_HW.shape
+    xs = np.clip(off_P2[:, 0].astype(int), 0, width - 1)
+    ys = np.clip(off_P2[:, 1].astype(int), 0, height - 1)
+    on = mask_HW[ys, xs]
+    if not on.any():
+        return mask_HW
+    rest = mask_HW.copy()
+    rest[ys, xs] = False
+    deep_P2 = _inside(main_pieces(rest), rest.astype(np.float32))[:1]
+    if not len(deep_P2):
+        return None
+    points_N22 = np.stack([off_P2[on], np.repeat(deep_P2, on.sum(), 0)], 1).astype(np.float32)
+    labels_N2 = np.tile(np.array([1, 0], np.int32), (len(points_N22), 1))
+    stood_on = segmenter.from_points(encoded, points_N22, labels_N2).masks_NHW.any(0)
+    kept = np.asarray(mask_HW & ~stood_on)
+    return None if kept[ys, xs].any() or not kept.any() else kept
+
+
 def _considered(segmenter: Segmenter, encoded: Any, box_4: F32, points_P2: F32) -> BoolNHW:
     if isinstance(segmenter, GuessedSegmenter):
         return segmenter.candidates(encoded, box_4, points_P2).masks_NHW

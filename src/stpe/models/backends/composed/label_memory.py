@@ -41,24 +41,25 @@ class LabelMemory:
     """Remembered patches of one object."""
 
     def __init__(self) -> None:
-        self._prompted: list[_Seen] = []
+        self._prompted: dict[int, _Seen] = {}
         self._recent: deque[_Seen] = deque(maxlen=RECENT)
 
     @property
     def held_bytes(self) -> int:
         """Bytes of the labels; features are shared between objects."""
-        return sum(s.share_hw.nbytes for s in (*self._prompted, *self._recent))
+        return sum(s.share_hw.nbytes for s in (*self._prompted.values(), *self._recent))
 
     @property
     def features(self) -> list[F32]:
         """The remembered features, for whoever counts memory."""
-        return [s.features_hwD for s in (*self._prompted, *self._recent)]
+        return [s.features_hwD for s in (*self._prompted.values(), *self._recent)]
 
-    def prompted(self, features_hwD: F32, mask_HW: F32) -> None:
-        """Remember a frame in which someone said what the object is."""
-        if len(self._prompted) == PROMPTED:
-            del self._prompted[1]
-        self._prompted.append(_Seen(features_hwD, _share(mask_HW, features_hwD)))
+    def prompted(self, index: int, features_hwD: F32, mask_HW: F32) -> None:
+        """Remember a frame in which someone said what the object is, instead of what was said of
+        that frame before."""
+        if index not in self._prompted and len(self._prompted) == PROMPTED:
+            del self._prompted[list(self._prompted)[1]]
+        self._prompted[index] = _Seen(features_hwD, _share(mask_HW, features_hwD))
 
     def followed(self, features_hwD: F32, mask_HW: F32) -> None:
         """Remember a frame in which the object was followed."""
@@ -78,7 +79,7 @@ class LabelMemory:
         h, w, dimension = features_hwD.shape
         query_ND = features_hwD.reshape(-1, dimension)
         similar, labels = [], []
-        for seen in self._prompted:
+        for seen in self._prompted.values():
             similar.append(query_ND @ seen.features_hwD.reshape(-1, dimension).T)
             labels.append(seen.share_hw.ravel())
         if not anywhere:
@@ -99,7 +100,8 @@ class LabelMemory:
         """Mean cosine of the mask's patches to the most similar prompted patch of the object."""
         inside = _share(mask_HW, features_hwD)
         weight = np.where(inside >= 0.5 * inside.max(), inside, 0.0)
-        known = [s.features_hwD[s.share_hw >= 0.5 * s.share_hw.max()] for s in self._prompted]
+        prompted = self._prompted.values()
+        known = [s.features_hwD[s.share_hw >= 0.5 * s.share_hw.max()] for s in prompted]
         if not weight.any():
             return None
         closest = (features_hwD[weight > 0] @ np.concatenate(known).T).max(1)

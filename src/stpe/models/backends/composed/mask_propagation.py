@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
-from stpe.models.backends.composed.guided import agreement, exact
+from stpe.models.backends.composed.guided import agreement, exact, without
 from stpe.models.backends.composed.label_memory import LabelMemory, unit
 from stpe.models.backends.composed.mask_warp import carried, visible_before
 from stpe.models.backends.openvino.session import core_count
@@ -142,6 +142,7 @@ class _Object:
         mask_HW: probability in the frame last looked at, kept soft so that one bad frame does not
             decide the next; None where it is lost.
         shown_HW: the mask there.
+        looked_at: that frame.
     """
 
     id: int
@@ -155,6 +156,7 @@ class _Object:
     mask_HW: F32 | None = None
     shown_HW: F32 | None = None
     score: float = 0.0
+    looked_at: int | None = None
 
 
 class Session:
@@ -190,9 +192,10 @@ class Session:
             self._make(frame_index, look, mask, score, label)
             for label, mask, score in self._named(look, prompt.texts)
         ]
-        mask_HW = self._pointed(look, prompt)
-        if mask_HW is not None and object_id is not None:
-            touched.append(self._set(self._objects[object_id], frame_index, look, mask_HW))
+        corrected = None if object_id is None else self._objects[object_id]
+        mask_HW = self._pointed(frame_index, look, prompt, corrected)
+        if mask_HW is not None and corrected is not None:
+            touched.append(self._set(corrected, frame_index, look, mask_HW))
         elif mask_HW is not None:
             touched.append(self._make(frame_index, look, mask_HW, 1.0, None))
         elif not prompt.texts:
@@ -222,7 +225,7 @@ class Session:
             origin = self._origin(begin, step)
             for one in self._objects.values():
                 one.memory.forget_recent()
-                one.mask_HW, one.score, one.likeness = None, 0.0, None
+                one.mask_HW, one.score, one.likeness, one.looked_at = None, 0.0, None, None
             before: _Look | None = None
             coming: _Look | None = None
             for index in range(origin, end + step, step):
@@ -237,6 +240,8 @@ class Session:
                         self._take(one, look, one.prompts[index])
                 others = [o for o in self._objects.values() if index not in o.prompts]
                 self._follow(before, look, others)
+                for one in self._objects.values():
+                    one.looked_at = index
                 before = look
                 if (index - begin) * step >= 0 and not (walk.answered and index == begin):
                     yield self._answer(index, look, list(self._objects.values()))
@@ -323,14 +328,15 @@ class Session:
         """What is said to be the object in a frame."""
         mask = look.small(mask_HW)
         one.prompts[index] = mask
-        one.memory.prompted(look.features, mask)
-        if len(one.prompts) == 1:
+        one.memory.prompted(index, look.features, mask)
+        if index == next(iter(one.prompts)):
             found = exact(self._models.segmenter, look.encoded, mask)
             one.belief = found.agreement if found is not None else 0.0
             votes = look.spread(one.memory.votes(look.features, anywhere=True))
             inside = mask > 0.5
             one.own_votes = float(votes[inside].mean()) if inside.any() else 1.0
         self._take(one, look, mask)
+        one.looked_at = index
         return one
 
     def _take(self, one: _Object, look: _Look, mask_HW: F32) -> None:
@@ -372,8 +378,11 @@ class Session:
             for word, mask, score in zip(words, masks.masks_NHW, found.scores_N, strict=True)
         ]
 
-    def _pointed(self, look: _Look, prompt: VideoPrompt) -> NDArray[np.bool_] | None:
-        """The mask of the one object that boxes, points and mask describe together."""
+    def _pointed(
+        self, index: int, look: _Look, prompt: VideoPrompt, corrected: _Object | None
+    ) -> NDArray[np.bool_] | None:
+        """The mask of the one object that boxes, points and mask describe together; where they
+        only say what is not of it, what is left of the object they correct."""
         scale = look.image.shape[1] / look.width
         parts: list[NDArray[np.bool_]] = []
         taken = np.zeros((look.height, look.width), bool)
@@ -393,15 +402,37 @@ class Session:
                     parts.append(full)
                 else:
                     taken |= full
-        if len(prompt.points_P2):
-            points = np.asarray(prompt.points_P2 * scale, np.float32)[None]
-            labels = np.asarray(prompt.point_labels_P, np.int32)[None]
-            mask = self._models.segmenter.from_points(look.encoded, points, labels).masks_NHW[0]
-            if labels.any():
-                parts.append(look.full(mask.astype(np.float32)))
+        points = np.asarray(prompt.points_P2 * scale, np.float32)
+        labels = np.asarray(prompt.point_labels_P, np.int32)
+        if labels.any():
+            found = self._models.segmenter.from_points(look.encoded, points[None], labels[None])
+            parts.append(look.full(found.masks_NHW[0].astype(np.float32)))
+        if not parts and corrected is not None and (len(labels) or taken.any()):
+            parts.append(self._known(index, look, corrected))
         if not parts:
             return None
-        return np.asarray(np.logical_or.reduce(parts) & ~taken)
+        mask_HW = np.asarray(np.logical_or.reduce(parts) & ~taken)
+        if labels.any() or not len(labels):
+            return mask_HW
+        small = look.small(mask_HW) > 0.5
+        kept = without(self._models.segmenter, look.encoded, small, points)
+        if kept is None:
+            raise UsageError(
+                "what the points off the object stand on cannot be told from it; add points on it, "
+                "or give a mask"
+            )
+        return mask_HW if kept is small else mask_HW & look.full(kept.astype(np.float32))
+
+    def _known(self, index: int, look: _Look, one: _Object) -> NDArray[np.bool_]:
+        """Where an object is in a frame, as far as that is remembered."""
+        if index in one.prompts:
+            return look.full(one.prompts[index])
+        if one.looked_at != index or one.mask_HW is None or one.shown_HW is None:
+            raise UsageError(
+                f"what belongs to object {one.id} in frame {index} is not remembered; propagate up "
+                "to that frame first, or give a box, points on it or a mask too"
+            )
+        return look.full(one.shown_HW)
 
     # answers -----------------------------------------------------------------------------
 
