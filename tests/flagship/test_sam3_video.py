@@ -309,6 +309,23 @@ def test_after_a_long_walk_any_frame_can_be_prompted(
     assert [f.index for f in session.propagate("forward", start=12)] == [*range(12, 18)]
 
 
+def test_a_walk_both_ways_goes_back_over_a_long_one(
+    model: sam3_video.Sam3Video, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Objects that are confirmed often at first, and later no more."""
+    network = model.network.model
+    for rule in ("hotstart_unmatch_thresh", "hotstart_dup_thresh"):
+        monkeypatch.setattr(network, rule, 1000)
+    monkeypatch.setattr(network, "max_num_objects", 2)
+    monkeypatch.setattr(network, "recondition_every_nth_frame", 1)
+    session = model.open(Clip(15))
+    session.prompt(0, VideoPrompt(texts=TEXTS[:1]))
+    list(session.propagate("forward", max_frames=14))
+    monkeypatch.setattr(network, "recondition_every_nth_frame", 1000)
+    frames = [frame.index for frame in session.propagate("both", start=14)]
+    assert frames == [14, *range(13, -1, -1)]
+
+
 def test_one_encoding_a_frame_serves_all(
     model: sam3_video.Sam3Video, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,8 +100,10 @@ class Memories:
         behind = sorted((f for f in held if (at - f) * walk.step >= 0), key=lambda f: abs(f - at))
         near = {f for f in held if abs(f - at) <= self._frames}
         near |= set(behind[: self._conditioning + 1])  # a correction looks at `at` without its own
-        if walk.returns:
-            near |= set(sorted(held, key=lambda f: abs(f - walk.begin))[: self._conditioning])
+        if walk.returns:  # the way back goes through all on the other side
+            ahead = {f for f in held if (f - walk.begin) * walk.step > 0}
+            near |= held.keys() - ahead
+            near |= set(sorted(ahead, key=lambda f: abs(f - walk.begin))[: self._conditioning])
         for rank, frame in enumerate(behind):
             if frame in near or frame in origins:
                 continue
@@ -112,7 +114,8 @@ class Memories:
                 del held[frame]
 
     def begin(self) -> None:
-        """Before a look elsewhere than where the last walk goes on: only whole memories stay."""
+        """Before a look elsewhere than where the last walk goes on, or a walk that returns: only
+        whole memories stay."""
         for outputs in self._session.output_dict_per_obj.values():
             for held in outputs.values():
                 for frame in [f for f, output in held.items() if "maskmem_features" not in output]:

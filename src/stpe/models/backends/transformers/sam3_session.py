@@ -137,6 +137,9 @@ class Session:
         if before is None or before[1] != step or begin - before[0] not in (0, step):
             self._named.begin(ways[0])
             self._pointed.memories.begin()
+        elif ways[0].returns:
+            self._named.memories.begin()
+            self._pointed.memories.begin()
         try:
             for walk in ways:
                 for index in walk.indices:
