@@ -318,7 +318,7 @@ def test_refusals(server, dog):
 
 def test_abandoned_sessions_end_by_themselves_and_leave_nothing(shared_data, monkeypatch):
     monkeypatch.setenv("STPE_SERVE_MEDIA_ROOTS", str(shared_data))
-    monkeypatch.setenv("SESSION_TIMEOUT_SECONDS", "1")
+    monkeypatch.setenv("SESSION_TIMEOUT_SECONDS", "5")
     monkeypatch.setenv("SESSION_CLEANUP_INTERVAL_SECONDS", "0.2")
     monkeypatch.setenv("STPE_SERVE_MODELS", SEGMENTS)
 
