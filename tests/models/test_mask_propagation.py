@@ -113,6 +113,9 @@ def test_prompts_ids_removal_and_cancel(model):
     for frame in walk:
         seen.append(frame.index)
     assert seen == [0, 1]
+    silent, _, frame = session.propagate("forward", 2, 1)  # one may stop on the way
+    assert silent is None
+    assert frame.index == 2
     session.reset()
     assert session.prompt(0, VideoPrompt(mask_HW=clip.mask(0))).objects[0].id == 3
     with pytest.raises(UsageError, match="no model here can find"):

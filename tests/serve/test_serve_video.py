@@ -153,10 +153,10 @@ def test_stream_of_a_text_prompt(server, shared_data, tmp_path):
     assert len(named["obj_ids"]) >= 1
     assert all(o["label"] == "person" for o in named["objects"])
     with socket_of(server, session) as stream:
-        stream.send(json.dumps({"direction": "forward", "max_frames": 3}))
+        stream.send(json.dumps({"start_frame_index": 2, "max_frames": 3}))
         messages = [json.loads(stream.recv(60)) for _ in range(4)]
     assert [m["type"] for m in messages] == ["frame"] * 3 + ["complete"]
-    assert [m["frame_index"] for m in messages[:3]] == [0, 1, 2]
+    assert [m["frame_index"] for m in messages[:3]] == [2, 3, 4]
     assert messages[0]["pts"] < messages[1]["pts"] < messages[2]["pts"]
     assert [o["id"] for o in messages[2]["objects"]] == named["obj_ids"]
     assert messages[3] == {"type": "complete", "total_frames": 3, "cancelled": False}
@@ -261,7 +261,8 @@ def test_others_stop_a_propagation_by_reset_only_and_it_says_so(server, dog):
     wait_for_state(server, dog, "idle")
 
     with ThreadPoolExecutor(1) as pool:
-        whole = pool.submit(refused, 409, post, server, f"{API}/session/{dog}/propagate")
+        late = {"start_frame_index": 50}  # it is stopped on the way there
+        whole = pool.submit(refused, 409, post, server, f"{API}/session/{dog}/propagate", late)
         wait_for_state(server, dog, "busy")
         post(server, f"{API}/session/{dog}/reset")
         assert "stopped by a reset" in whole.result(60)

@@ -267,8 +267,9 @@ class VideoSession(Protocol):
         start: int | None = None,
         max_frames: int | None = None,
         cancelled: Callable[[], bool] = lambda: False,
-    ) -> Generator[VideoFrame, None, None]:
-        """Follow every object, frame by frame.
+    ) -> Generator[VideoFrame | None, None, None]:
+        """Follow every object, frame by frame: None for one on the way to the first that is asked
+        for, so that whoever iterates can stop there or let others work.
 
         Args:
             direction: "forward" or "backward" in time, or "both": forward, then backward.

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import HTTPConnection
 
 from stpe.errors import StpeError
+from stpe.models.roles import VideoFrame
 from stpe.serve import problems
 from stpe.serve.failures import ConflictError, LoadingError, UnsupportedMediaError
 from stpe.serve.payload import (
@@ -161,7 +162,8 @@ async def propagate(
     frames = here.propagate(held, body.direction, body.start_frame_index, body.max_frames)
     async with aclosing(frames):
         async for frame in frames:
-            results.append(await shared.work.short(from_role, frame))
+            if frame is not None:
+                results.append(await shared.work.short(from_role, frame))
             if await request.is_disconnected():
                 break
     if held.cancel.is_set():
@@ -227,21 +229,30 @@ async def _stream(
     try:
         async with aclosing(frames):
             while True:
-                step = asyncio.ensure_future(anext(frames, None))
+                step = asyncio.create_task(_next(frames))
                 await asyncio.wait({step, stop}, return_when=asyncio.FIRST_COMPLETED)
                 if stop.done() and not step.done():  # a step that is done may be a refusal
                     held.cancel.set()
-                frame = await step
+                came = await step
                 if stop.done():
                     stop.result()
                     return total, True
-                if frame is None:
+                if not came:
                     return total, held.cancel.is_set()
-                answer = await shared.work.short(from_role, frame)
+                if came[0] is None:
+                    continue
+                answer = await shared.work.short(from_role, came[0])
                 await _say(socket, FrameMessage(**dict(answer)))
                 total += 1
     finally:
         stop.cancel()
+
+
+async def _next(frames: AsyncIterator[VideoFrame | None]) -> list[VideoFrame | None]:
+    """The next step alone; none at the end."""
+    async for frame in frames:
+        return [frame]
+    return []
 
 
 async def _stopped(socket: WebSocket) -> None:

@@ -8,9 +8,10 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -182,26 +183,26 @@ class Sessions:
 
     async def propagate(
         self, held: Held, direction: Direction, start: int | None, most: int | None
-    ) -> AsyncGenerator[VideoFrame, None]:
-        """Follow the objects; frames as they come. Closing the generator stops the work after the
-        frame it is at; so does `held.cancel`."""
+    ) -> AsyncGenerator[VideoFrame | None, None]:
+        """Follow the objects; frames as they come, None for each on the way to the first. Closing
+        the generator stops the work after the frame it is at; so does `held.cancel`."""
         async with self.using(held):
             cancelled = held.cancel.is_set
             steps = await self.call(held.session.propagate, direction, start, most, cancelled)
             try:
                 # Step by step, so that sessions and single images share the threads fairly.
                 while True:
-                    step = asyncio.ensure_future(self.call(next, steps, None))
+                    step = asyncio.ensure_future(self.call(_next, steps))
                     try:
-                        frame = await asyncio.shield(step)
+                        found = await asyncio.shield(step)
                     except asyncio.CancelledError:
                         held.cancel.set()
                         await asyncio.wait({step})
                         raise
-                    if frame is None:
+                    if not found:
                         return
                     held.used = time.monotonic()
-                    yield frame
+                    yield found[0]
             finally:
                 steps.close()
 
@@ -250,6 +251,11 @@ class Sessions:
     def held_bytes(self) -> int:
         """Bytes of all sessions."""
         return sum(held.held_bytes for held in self.all())
+
+
+def _next(steps: Iterator[T]) -> list[T]:
+    """The next step alone; none at the end."""
+    return list(islice(steps, 1))
 
 
 def _translated(call: Callable[..., T], *arguments: Any) -> T:

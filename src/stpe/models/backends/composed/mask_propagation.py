@@ -210,14 +210,14 @@ class Session:
         start: int | None = None,
         max_frames: int | None = None,
         cancelled: Callable[[], bool] = lambda: False,
-    ) -> Generator[VideoFrame, None, None]:
+    ) -> Generator[VideoFrame | None, None, None]:
         """See `stpe.models.roles.VideoSession.propagate`."""
         first = self._first if self._objects else None
         return self._walk(walks(self._frames, first, direction, start, max_frames), cancelled)
 
     def _walk(
         self, ways: Sequence[Walk], cancelled: Callable[[], bool]
-    ) -> Generator[VideoFrame, None, None]:
+    ) -> Generator[VideoFrame | None, None, None]:
         for walk in ways:
             begin, end, step = walk.begin, walk.end, walk.step
             # An object is known where it was prompted: the walk sets out from there, silently
@@ -243,7 +243,9 @@ class Session:
                 for one in self._objects.values():
                     one.looked_at = index
                 before = look
-                if (index - begin) * step >= 0 and not (walk.answered and index == begin):
+                if (index - begin) * step < 0:
+                    yield None
+                elif index != begin or not walk.answered:
                     yield self._answer(index, look, list(self._objects.values()))
 
     def _origin(self, begin: int, step: int) -> int:
