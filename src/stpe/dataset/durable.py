@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from stpe.dataset.layout import sync_folder
+from stpe.dataset.layout import sync
 from stpe.errors import DatasetError
 
 
@@ -39,16 +39,8 @@ def copy_file(source: Path, target: Path) -> str:
         while block := original.read(1 << 20):
             digest.update(block)
             copy.write(block)
-    _sync_file(target)
+    sync(target)
     return digest.hexdigest()
-
-
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def sync_tree(root: Path, since: float) -> None:
@@ -57,6 +49,6 @@ def sync_tree(root: Path, since: float) -> None:
         fresh = [Path(folder, n) for n in names]
         fresh = [p for p in fresh if p.stat().st_mtime >= since - 1]
         for path in fresh:
-            _sync_file(path)
+            sync(path)
         if fresh:
-            sync_folder(Path(folder))
+            sync(Path(folder))

@@ -29,7 +29,7 @@ from stpe.dataset.layout import (
     find_media,
     local,
     read_manifest,
-    sync_folder,
+    sync,
     table_path,
     table_schema,
     write_manifest,
@@ -140,7 +140,7 @@ class DatasetWriter:
                 temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)
-            sync_folder(folder)
+            sync(folder)
         except OSError as error:
             raise DatasetError(
                 f"cannot copy {path} into {folder}: {error.strerror or error}; free space or make "
@@ -268,8 +268,11 @@ class DatasetWriter:
             write_manifest(self.path, manifest)
         self._manifest = manifest
         for table in changed:
-            with writing(self.path):
+            try:
                 compact.clean(table_path(self.path, table))
+            except (OSError, ValueError) as error:
+                # What was pinned counts; old versions that stay cost room, and go the next time.
+                log.warning("%s could not be tidied: %s", table, error)
 
     def _roll_back(self, manifest: Manifest) -> Manifest:
         """Undo what an interrupted writer left: versions past the pinned ones."""
