@@ -29,19 +29,19 @@ class Prediction(BaseModel):
     confidence: float = Field(ge=0, le=1)
 
 
-class Classified(BaseModel):
+class ReadClassified(BaseModel):
+    """The best classes, most probable first, of any server that has this API; other makes leave out
+    `model` and the time."""
+
+    predictions: list[Prediction]
+    clip_id: str = Field(description="names this answer in logs")
+    model: str | None = None
+    processing_time_ms: float | None = None
+
+
+class Classified(ReadClassified):
     """The best classes, most probable first."""
 
     predictions: list[Prediction] = Field(max_length=BEST)
-    clip_id: str = Field(description="names this answer in logs")
     model: str
     processing_time_ms: float
-
-
-class ReadClassified(BaseModel):
-    """`Classified` of any server that has this API; other makes leave out `model` and the time."""
-
-    predictions: list[Prediction]
-    clip_id: str
-    model: str | None = None
-    processing_time_ms: float | None = None
