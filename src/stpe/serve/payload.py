@@ -14,7 +14,7 @@ from stpe.errors import SourceError
 from stpe.serve.failures import InvalidInputError, TooLargeError, UnsupportedMediaError
 from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits
-from stpe.video.picture import Scaler, orientation_of
+from stpe.video.picture import Scaler, picture_orientation
 from stpe.video.still import decode_picture
 
 #: Content families by the names that clients give them.
@@ -167,7 +167,7 @@ def estimated_bytes(data: bytes, limits: Limits) -> int:
 def decode_image(data: bytes, limits: Limits) -> ImageHW3:
     """The picture as an upright RGB image. Raises SourceError, SourceLimitError."""
     frame = decode_picture(data, limits, whole=True)
-    orientation = orientation_of(frame)
+    orientation = picture_orientation(frame)
     try:
         scaler = Scaler(*orientation.upright(frame.width, frame.height))
         return scaler(frame, orientation)

@@ -53,7 +53,8 @@ class ContainerSource(Source):
             if first is None:
                 raise SourceError("no frame can be decoded; check the file or re-encode it")
             limits.check_frame(first.width, first.height)
-            width, height = orientation_of(first).upright(first.width, first.height)
+            upright = orientation_of(first, stream.codec_context.name).upright
+            width, height = upright(first.width, first.height)
             self.info = SourceInfo(
                 uri=uri,
                 kind="file",
@@ -87,7 +88,8 @@ class ContainerSource(Source):
                 for index, (pts, frame) in enumerate(repaired(stamped, step_s, problems)):
                     # The matrix belongs to the stream; reading it off every frame is slow.
                     if frame.rotation != rotation:
-                        rotation, orientation = frame.rotation, orientation_of(frame)
+                        rotation = frame.rotation
+                        orientation = orientation_of(frame, stream.codec_context.name)
                     yield Decoded(index, pts, frame, orientation)
                 self._compare(index + 1, pts + step_s, problems)
         finally:

@@ -14,7 +14,7 @@ from stpe.errors import SourceError, SourceLimitError
 from stpe.video.files import Files
 from stpe.video.frame import SourceInfo
 from stpe.video.limits import Limits
-from stpe.video.picture import orientation_of
+from stpe.video.picture import picture_orientation
 from stpe.video.records import Records
 from stpe.video.source import Decoded, Source
 from stpe.video.stamps import NAMES, read_stamps
@@ -53,7 +53,7 @@ class ImageSource(Source):
         if first is None:
             raise SourceError("no image of the set can be decoded; write them again")
         limits.check_frame(first.width, first.height)
-        width, height = orientation_of(first).upright(first.width, first.height)
+        width, height = picture_orientation(first).upright(first.width, first.height)
         self.info = SourceInfo(
             uri=uri,
             kind=kind,
@@ -83,7 +83,7 @@ class ImageSource(Source):
             timed = enumerate(repaired(stamped, self._step_s, problems))
             for index, (pts, (at, picture)) in timed:
                 state = self._records.state(at)
-                yield Decoded(index, pts, picture, orientation_of(picture), state)
+                yield Decoded(index, pts, picture, picture_orientation(picture), state)
         finally:
             for problem in problems:
                 self.warn(problem)

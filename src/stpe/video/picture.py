@@ -24,6 +24,9 @@ _PLANAR = "gbrp"
 _BY_EIGHT = ("yuv420p", "yuvj420p", "yuva420p", "yuv422p", "yuvj422p", "yuva422p")
 _FULL_CHROMA = "yuv444p"
 
+#: Decoders whose frames may carry an ICC profile.
+_PICTURE_CODECS = frozenset(("png", "apng", "mjpeg", "webp", "tiff", "bmp", "jpegxl", "jpeg2000"))
+
 #: (a, b, c, d) of the display matrix: x' = a x + c y, y' = b x + d y, to (quarter turns
 #: counter-clockwise after the mirror, mirrored left-right first).
 _ORIENTATIONS = {
@@ -59,15 +62,31 @@ class Orientation:
 UPRIGHT = Orientation()
 
 
-def orientation_of(frame: av.VideoFrame) -> Orientation:
-    """The orientation that a frame's display matrix asks for, to the nearest quarter turn."""
+def picture_orientation(frame: av.VideoFrame) -> Orientation:
+    """The orientation of a still picture, to the nearest quarter turn.
+
+    Side data is left alone: it may carry a name (that of an ICC profile), which PyAV frees when it
+    lists it, and the process dies when the frame frees it again.
+    """
+    return Orientation(round(frame.rotation / 90) % 4)
+
+
+def orientation_of(frame: av.VideoFrame, codec: str) -> Orientation:
+    """The orientation that a video frame's display matrix asks for, to the nearest quarter turn.
+
+    Args:
+        frame: as the decoder left it.
+        codec: FFmpeg's name of that decoder.
+    """
+    if codec in _PICTURE_CODECS:
+        return picture_orientation(frame)
     try:
         matrix: Any = frame.side_data[Type.DISPLAYMATRIX]
     except KeyError:
         return UPRIGHT
     except ValueError:
-        # PyAV lists no side data at all where it meets a kind that it has no name for (EXIF).
-        return Orientation(round(frame.rotation / 90) % 4)
+        # PyAV lists no side data at all where it meets a kind that it has no name for.
+        return picture_orientation(frame)
     a, b, _, c, d = struct.unpack("<5i", bytes(matrix)[:20])
     largest = max(abs(v) for v in (a, b, c, d)) or 1
     unit = tuple(round(v / largest) for v in (a, b, c, d))

@@ -69,6 +69,7 @@ class Seeker:
         base = self._stream.time_base
         stamp = round((times_s[0] - earlier_s) / base)
         self._container.seek(stamp, stream=self._stream, backward=True, any_frame=False)
+        codec = self._stream.codec_context.name
         images: list[ImageHW3] = []
         first = True
         for frame in self._frames():
@@ -82,7 +83,7 @@ class Seeker:
                 continue
             if time_s > times_s[len(images)] + _SAME_S:
                 return None
-            images.append(self._scaler(frame, orientation_of(frame)))
+            images.append(self._scaler(frame, orientation_of(frame, codec)))
             if len(images) == len(times_s):
                 return images
         return None
