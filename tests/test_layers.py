@@ -8,9 +8,9 @@ import stpe
 ROOT = Path(stpe.__file__).parent
 #: From the ground up. `dataset` knows nothing of models, `stages` nothing of what runs them.
 ROOMS = (
-    "errors", "allocator", "options", "signals", "calibration", "rle", "video", "geometry",
-    "tracking", "state", "narrate", "dataset", "models", "stages", "simulate", "pipeline",
-    "engine", "evaluate", "search", "train", "demo", "serve", "client", "consume",
+    "errors", "allocator", "options", "signals", "calibration", "rle", "clocks", "video",
+    "geometry", "tracking", "state", "narrate", "dataset", "models", "stages", "simulate",
+    "pipeline", "engine", "evaluate", "search", "train", "demo", "serve", "client", "consume",
     "certificates", "console", "cli",
 )  # fmt: skip
 

@@ -33,7 +33,7 @@ class StateLogStage(Stage):
         "transitions.view_shift",
         "transitions.view_growth",
     )
-    version = "6"
+    version = "7"
     writes = ("frames.state", "frames.alignment", "frames.state_changes", "videos.alignment")
     options = ("state",)
     needs = ("state",)

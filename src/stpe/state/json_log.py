@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from stpe.errors import SourceError
-from stpe.state.log import Row, StateLog, assemble, frame_of, time_of
+from stpe.state.log import Row, StateLog, assemble, frame_of, row_of
 from stpe.video.files import Files
 from stpe.video.records import parse, unwrapped
 
@@ -29,7 +29,7 @@ def read_json(data: bytes, name: str, sha256: str) -> StateLog:
         parsed = found[0] if found else [parsed]
     if not isinstance(parsed, list) or not all(isinstance(r, dict) for r in parsed):
         raise SourceError(f"{name} is no array of records; write a list of objects, one a frame")
-    return assemble([row(r) for r in parsed], "json", sha256, name, units=units)
+    return assemble([row(r, units) for r in parsed], "json", sha256, name, units=units)
 
 
 def read_lines(data: bytes, name: str, sha256: str) -> StateLog:
@@ -72,8 +72,8 @@ def read_files(files: Files, name: str, sha256: str) -> StateLog:
     return assemble(rows, "json files", sha256, name)
 
 
-def row(record: dict[str, Any]) -> Row:
+def row(record: dict[str, Any], units: dict[str, str] | None = None) -> Row:
     """A record as a row. A wrapper counts frames of its own; the state inside has the clock."""
     state = unwrapped(record)
     frame = frame_of(record)
-    return Row(time_of(state), frame_of(state) if frame is None else frame, state)
+    return row_of(state, state, frame_of(state) if frame is None else frame, units)

@@ -9,6 +9,9 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, Literal
 
+from stpe.clocks.reading import in_seconds
+from stpe.clocks.stamps import Stamp, stamp_in
+from stpe.clocks.units import Unit
 from stpe.errors import SourceError
 
 State = dict[str, Any]
@@ -16,30 +19,23 @@ State = dict[str, Any]
 #: moment. `unix`: seconds since 1970.
 Clock = Literal["video", "unix", "relative", "none"]
 
-#: Names of a row's time and frame number, best first, where the format does not say.
-TIMES = ("timestamp", "time", "t", "pts", "time_s", "timestamp_s", "seconds")
-SCALED_TIMES = {
-    f"{name}_{unit}": scale
-    for name in ("timestamp", "time", "t", "utc", "pts")
-    for unit, scale in (("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
-}
+#: Names of a row's frame number, best first, where the format does not say.
 FRAMES = ("frame_index", "frame_idx", "frame", "frame_number")
 
-_UNIX_S = (5e8, 5e9)
-_UNITS = ((1.0, "seconds"), (1e-3, "milliseconds"), (1e-6, "microseconds"), (1e-9, "nanoseconds"))
-#: Relative times this far apart or more are taken for milliseconds, microseconds, nanoseconds: no
-#: log that is of use beside a video has a row in five seconds.
-_LONGEST_ROW_S = 5.0
 _NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: seconds on the log's clock, frame number as the log counts, and the state."""
+    """One row: time on the log's clock, frame number as the log counts, and the state.
+
+    `time` is in seconds once a log is assembled; before, in `unit`, or in one to be told.
+    """
 
     time: float | None
     frame: int | None
     state: State
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True)
@@ -79,14 +75,15 @@ def assemble(
     """Check and sort rows, put times into seconds, and say what was done.
 
     Args:
-        rows: as they came. Times may be NaN, in another unit, or out of order.
+        rows: as they came. Times may be NaN, in any unit, or out of order.
         kind, sha256, units: see `StateLog`.
         name: of the file, for messages.
         clock: where the format says it; None to judge it from the times.
         repairs: what the reader mended itself.
 
     Raises:
-        SourceError: no row, no usable time or frame number, or a clock that starts again.
+        SourceError: no row, no usable time or frame number, a unit that cannot be told, or a
+            clock that starts again.
     """
     if not rows:
         raise SourceError(f"{name} holds no row; give the log that was written beside the video")
@@ -95,22 +92,23 @@ def assemble(
     if rows[0].time is None:
         clock = "none"
     elif clock is None:
-        rows, clock = _in_seconds(rows, said)
+        rows, clock = _in_seconds(rows, name, said)
     rows, late = _sorted(rows, name, said)
     return StateLog(
         tuple(rows), clock, kind, sha256, units or {}, tuple(said), tuple(late[:_NAMED]), len(late)
     )
 
 
-def time_of(record: State) -> float | None:
-    """The record's time by its usual names; NaN where it is there and no number."""
-    for name in TIMES:
-        if name in record and not isinstance(record[name], (dict, list)):
-            return _number(record[name])
-    for name, scale in SCALED_TIMES.items():
-        if name in record:
-            return _number(record[name]) * scale
-    return None
+def row_of(
+    record: State, state: State, frame: int | None, units: dict[str, str] | None = None
+) -> Row:
+    """A row whose time is found in `record` by its usual names; NaN where it is no time.
+
+    Args:
+        units: what the file says of its fields' units, by name.
+    """
+    stamp = stamp_in(record, units)
+    return Row(None, frame, state) if stamp is None else Row(stamp.value, frame, state, stamp.unit)
 
 
 def frame_of(record: State) -> int | None:
@@ -122,12 +120,6 @@ def frame_of(record: State) -> int | None:
         if math.isfinite(value) and value == int(value):
             return int(value)
     return None
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return math.nan
-    return float(value)
 
 
 def _timed(rows: Sequence[Row], name: str, said: list[str]) -> list[Row]:
@@ -154,26 +146,11 @@ def _timed(rows: Sequence[Row], name: str, said: list[str]) -> list[Row]:
     return good
 
 
-def _in_seconds(rows: list[Row], said: list[str]) -> tuple[list[Row], Clock]:
-    times = [r.time for r in rows if r.time is not None]
-    steps = [b - a for a, b in pairwise(sorted(times)) if a != b]
-    step = median(steps) if steps else 0.0
-    middle = median(map(abs, times))
-    clock: Clock = "relative"
-    scale, unit = _UNITS[0]
-    for factor, word in _UNITS:
-        if _UNIX_S[0] <= middle * factor <= _UNIX_S[1] and step * factor < _LONGEST_ROW_S:
-            clock, scale, unit = "unix", factor, word
-            break
-    else:
-        for factor, word in _UNITS:
-            if step * factor < _LONGEST_ROW_S:
-                scale, unit = factor, word
-                break
-    if scale == 1.0:
-        return rows, clock
-    said.append(f"times are in {unit}, by their size; they were read as such")
-    return [Row(r.time * scale, r.frame, r.state) for r in rows if r.time is not None], clock
+def _in_seconds(rows: list[Row], name: str, said: list[str]) -> tuple[list[Row], Clock]:
+    stamps = [Stamp(math.nan if r.time is None else r.time, r.unit) for r in rows]
+    read = in_seconds(stamps, name)
+    said += read.said
+    return [Row(t, r.frame, r.state) for t, r in zip(read.times, rows, strict=True)], read.kind
 
 
 def _sorted(rows: list[Row], name: str, said: list[str]) -> tuple[list[Row], list[int]]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from stpe.clocks.stamps import Stamp, stamp_of
+from stpe.clocks.units import LOCAL_DATES, named_unit, time_field, unit_of
 from stpe.errors import SourceError
-from stpe.state.log import FRAMES, Row, StateLog, assemble, frame_of, time_of
+from stpe.state.log import FRAMES, Row, StateLog, assemble, frame_of, row_of
 from stpe.state.nested import nest
 
 
@@ -42,9 +47,48 @@ def _from_table(table: pa.Table, kind: str, name: str, sha256: str) -> StateLog:
         for field in table.schema
         if field.metadata and b"unit" in field.metadata
     }
-    table = _plain_times(table)
-    rows = [Row(time_of(r), frame_of(r), _state(r)) for r in table.to_pylist()]
+    clock = _clock(table, units, name)
+    records = _plain_times(table).to_pylist()
+    rows = [Row(None, frame_of(r), _state(r)) for r in records]
+    if clock is not None:
+        timed = zip(rows, clock, strict=True)
+        rows = [Row(stamp.value, r.frame, r.state, stamp.unit) for r, stamp in timed]
     return assemble(rows, kind, sha256, name, units=units)
+
+
+def _clock(table: pa.Table, units: dict[str, str], name: str) -> list[Stamp] | None:
+    """The time of each row, in the unit of its column: of its type, else of its metadata or name;
+    None where no column holds times."""
+    field = time_field(tuple(table.column_names))
+    if field is None:
+        return None
+    column = table[field]
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_duration(kind) or pa.types.is_time(kind):
+        unit = unit_of(kind.unit)
+        assert unit is not None
+        if pa.types.is_timestamp(kind) and kind.tz is None:
+            unit = replace(unit, note=LOCAL_DATES.note)
+        whole = pa.int32() if kind.bit_width == 32 else pa.int64()
+        values = column.cast(whole).to_pylist()
+    else:
+        _refuse_short_floats(column, field, name)
+        unit = unit_of(units.get(field, "")) or named_unit(field)
+        values = column.to_pylist()
+    return [Stamp(math.nan, unit) if v is None else stamp_of(v, unit) for v in values]
+
+
+def _refuse_short_floats(column: pa.ChunkedArray, field: str, name: str) -> None:
+    """Unix seconds in 32 bits are known to two minutes only."""
+    if not pa.types.is_floating(column.type) or pa.types.is_float64(column.type):
+        return
+    most = float(np.nanmax(np.abs(column.to_numpy()), initial=0.0))
+    if most > 1e6:
+        digits = 128 if most > 1e9 else most * 2**-23
+        raise SourceError(
+            f"{name}: {field} has {column.type} numbers as large as {most:.4g}, which are known to "
+            f"{digits:.2g} only; write it as a 64-bit number"
+        )
 
 
 def _plain_times(table: pa.Table) -> pa.Table:
@@ -70,7 +114,7 @@ def _from_lerobot(table: pa.Table, name: str, sha256: str) -> StateLog:
     records = table.to_pylist()
     episodes = list(dict.fromkeys(r["episode_index"] for r in records))
     if len(episodes) == 1:
-        rows = [Row(time_of(r), frame_of(r), _state(r)) for r in records]
+        rows = [row_of(r, _state(r), frame_of(r)) for r in records]
         return assemble(rows, "lerobot", sha256, name, clock="video")
     rows = [Row(None, number, _state(r)) for number, r in enumerate(records)]
     said = f"{len(episodes)} episodes follow each other, as in the video file of the same number"
