@@ -94,6 +94,13 @@ _WRITTEN: tuple[Signal, ...] = (
     _s("videos.height", pa.int32(), "px", "Stored frame height, rotation applied"),
     _s("videos.fps", pa.float64(), "1/s", "Average rate measured from pts, not the header's"),
     _s("videos.start_pts", pa.float64(), "s", "pts of the first decoded frame"),
+    _s(
+        "videos.unix_start_s",
+        pa.float64(),
+        "s",
+        "Unix time of the first frame, by the times of images or of records beside them",
+        "the source has no wall clock",
+    ),
     _s("videos.duration_s", pa.float64(), "s", "Last pts minus first pts plus one frame"),
     _s("videos.frame_count", pa.int64(), "", "Frames the decoder yielded"),
     _s("videos.warnings", pa.list_(pa.string()), "", "What was wrong with the source, if anything"),

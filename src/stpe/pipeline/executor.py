@@ -324,6 +324,7 @@ def _facts(source: Source, measured: Measured | None) -> dict[str, Any]:
         "height": info.height,
         "fps": None,
         "start_pts": None,
+        "unix_start_s": info.unix_start_s,
         "duration_s": None,
         "frame_count": None,
         "warnings": None,

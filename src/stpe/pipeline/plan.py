@@ -32,6 +32,7 @@ BASE: dict[str, tuple[str, ...]] = {
         "height",
         "fps",
         "start_pts",
+        "unix_start_s",
         "duration_s",
         "frame_count",
         "warnings",

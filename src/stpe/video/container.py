@@ -49,7 +49,7 @@ class ContainerSource(Source):
             self._guessed = container.format.name == "avi"
             seconds = _claimed_seconds(container, stream)
             limits.check_length(stream.frames, seconds or 0.0)
-            first = next((f for _, f in self._stamped(container, stream, [])), None)
+            start, first = next(self._stamped(container, stream, []), (None, None))
             if first is None:
                 raise SourceError("no frame can be decoded; check the file or re-encode it")
             limits.check_frame(first.width, first.height)
@@ -65,6 +65,7 @@ class ContainerSource(Source):
                 duration_s=seconds,
                 frame_count=stream.frames or None,
                 codec=stream.codec_context.codec.canonical_name,
+                start_pts=start or 0.0,
             )
             if first.color_trc in _HDR_TRANSFERS:
                 name = _HDR_TRANSFERS[first.color_trc]

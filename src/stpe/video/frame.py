@@ -34,6 +34,8 @@ class SourceInfo:
 
     `duration_s` and `frame_count` are the container's claims and may be None or wrong; the values
     stored in the dataset are measured while decoding. `width` and `height` have rotation applied.
+    `start_pts` is the time of the first frame, and `unix_start_s` its time since 1970, where the
+    source says it.
     """
 
     uri: str
@@ -46,6 +48,8 @@ class SourceInfo:
     frame_count: int | None
     codec: str | None = None
     warnings: list[str] = field(default_factory=list)
+    start_pts: float = 0.0
+    unix_start_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

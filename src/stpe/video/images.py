@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import PurePosixPath
 from statistics import median
@@ -10,6 +11,8 @@ from typing import Literal
 
 import av
 
+from stpe.clocks.reading import in_seconds
+from stpe.clocks.stamps import Stamp
 from stpe.errors import SourceError, SourceLimitError
 from stpe.video.files import Files
 from stpe.video.frame import SourceInfo
@@ -27,8 +30,8 @@ DEFAULT_FPS = 30.0
 class ImageSource(Source):
     """Images of a set in natural order.
 
-    Times come from a timestamps file (as they are), else from the state records' `timestamp` (from
-    zero, since that is a wall clock), else from `fps`.
+    Times come from a timestamps file, else from the state records, else from `fps`. Unix times and
+    those of records count from the first image; `info.unix_start_s` then says when that was.
     """
 
     def __init__(
@@ -47,7 +50,8 @@ class ImageSource(Source):
             n for n in files.names if n.lower().endswith(".json") and not _is_stamps(n)
         ]
         self._records = Records(files, self._images, self._documents)
-        warnings: list[str] = []
+        warnings = list(self._records.said)
+        self._unix_start_s: float | None = None
         self._stamps, self._step_s = self._times(fps, warnings)
         first = next((p for _, p in self._pictures(warnings)), None)
         if first is None:
@@ -64,6 +68,8 @@ class ImageSource(Source):
             duration_s=len(self._images) * self._step_s,
             frame_count=len(self._images),
             warnings=warnings,
+            start_pts=next((t for t in self._stamps if t is not None), 0.0),
+            unix_start_s=self._unix_start_s,
         )
         for name in self._records.ignored:
             self.warn(f"{name} holds no records of frames and was ignored")
@@ -109,13 +115,19 @@ class ImageSource(Source):
         if len(stamps) > 1:
             raise SourceError(f"{stamps[0]} and {stamps[1]} both give times; keep one of them")
         if stamps:
-            read = read_stamps(self._files.read(stamps[0]), stamps[0], self._images)
-            return list(read), _step(read) or 1 / (fps or DEFAULT_FPS)
-        known = [t for t in self._records.clock if t is not None]
-        step_s = _step(known)
-        if step_s is not None:
-            start = known[0]
-            return [None if t is None else t - start for t in self._records.clock], step_s
+            given = read_stamps(self._files.read(stamps[0]), stamps[0], self._images)
+            times = self._in_seconds(given, stamps[0], warnings)
+            return times, _step(times) or 1 / (fps or DEFAULT_FPS)
+        missing = Stamp(math.nan)
+        records = [s if s is not None else missing for s in self._records.clock]
+        if any(math.isfinite(s.value) for s in records):
+            times = self._in_seconds(records, "the state records", warnings)
+            step_s = _step(times)
+            if step_s is not None:
+                start = next(t for t in times if t is not None)
+                if start:
+                    warnings.append(f"times of the state records count from the first, {start:g} s")
+                return [None if t is None else t - start for t in times], step_s
         if fps is None:
             warnings.append(
                 f"the images carry no times; {DEFAULT_FPS:g} frames a second were assumed "
@@ -124,9 +136,23 @@ class ImageSource(Source):
         step_s = 1 / (fps or DEFAULT_FPS)
         return [at / (fps or DEFAULT_FPS) for at in range(count)], step_s
 
+    def _in_seconds(
+        self, stamps: Sequence[Stamp], name: str, warnings: list[str]
+    ) -> list[float | None]:
+        """Times in seconds, Unix times from the first image."""
+        read = in_seconds(stamps, name)
+        warnings += [f"{name}: {text}" for text in read.said]
+        times = [t if math.isfinite(t) else None for t in read.times]
+        if read.kind == "unix":
+            start = next(t for t in times if t is not None)
+            self._unix_start_s = start
+            times = [None if t is None else t - start for t in times]
+        return times
 
-def _step(times: list[float]) -> float | None:
-    steps = [b - a for a, b in pairwise(times) if b > a]
+
+def _step(times: list[float | None]) -> float | None:
+    known = [t for t in times if t is not None]
+    steps = [b - a for a, b in pairwise(known) if b > a]
     return median(steps) if steps else None
 
 

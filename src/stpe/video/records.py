@@ -2,26 +2,31 @@
 
 Two layouts are read: one JSON file a frame with the frame's name (`frame_0001.png`,
 `frame_0001.json`), or one file with an array of records, bare or under `frames`. A record of an
-array names its frame by `filename` or `frame_idx` (zero-based); without either, an array of as
-many records as frames is matched in order. A record may wrap the state in `roblox_metadata`.
+array names its frame by `filename` or `frame_idx` (`stpe.video.placing` says how those count);
+without either, an array of as many records as frames is matched in order. A record may wrap the
+state in `roblox_metadata`.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from stpe.clocks.stamps import Stamp, stamp_in
 from stpe.errors import SourceError
 from stpe.video.files import Files
-
-Record = dict[str, Any]
+from stpe.video.placing import Record, placed
 
 
 class Records:
-    """The state of each image of a set, by position; None where there is none."""
+    """The state of each image of a set, by position; None where there is none.
+
+    Attributes:
+        clock: the time that each image's record holds, if it has one.
+        ignored: documents that hold no record. said: what was assumed, or left out.
+    """
 
     def __init__(self, files: Files, images: Sequence[str], documents: Sequence[str]) -> None:
         """`documents` are the set's JSON files. Raises SourceError on one that is not JSON."""
@@ -29,14 +34,15 @@ class Records:
         self._files = files
         self._beside: dict[int, str] = {}
         self._rows: dict[int, Record] = {}
-        self.clock: list[float | None] = [None] * len(images)
+        self.clock: list[Stamp | None] = [None] * len(images)
         self.ignored: list[str] = []
+        self.said: list[str] = []
         for name in documents:
             parsed = parse(files.read(name), name)
             at = stems.get(_stem(name))
             if at is not None and isinstance(parsed, dict):
                 self._beside[at] = name
-                self.clock[at] = _time(unwrapped(parsed))
+                self.clock[at] = stamp_in(unwrapped(parsed))
                 continue
             rows = parsed.get("frames") if isinstance(parsed, dict) else parsed
             if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
@@ -44,9 +50,9 @@ class Records:
                 continue
             if self._rows:
                 raise SourceError(f"{name} is a second array of records; keep one of them")
-            self._rows = _placed(rows, images, name)
+            self._rows = placed(rows, images, name, self.said)
             for at, row in self._rows.items():
-                self.clock[at] = _time(unwrapped(row))
+                self.clock[at] = stamp_in(unwrapped(row))
 
     def state(self, at: int) -> Record | None:
         """The state record of the image at a position."""
@@ -65,30 +71,6 @@ def parse(data: bytes, name: str) -> Any:
         raise SourceError(f"{name} is not JSON ({reason}); repair or remove it") from None
 
 
-def _placed(rows: list[Record], images: Sequence[str], name: str) -> dict[int, Record]:
-    by_name: dict[str, int] = {}
-    for at, image in enumerate(images):
-        by_name[image] = by_name[PurePosixPath(image).name] = by_name[_stem(image)] = at
-    placed: dict[int, Record] = {}
-    for order, row in enumerate(rows):
-        found: int | None
-        said, index = row.get("filename"), row.get("frame_idx")
-        if isinstance(said, str):
-            found = by_name.get(said, by_name.get(_stem(said)))
-        elif isinstance(index, int):
-            found = index if 0 <= index < len(images) else None
-        elif len(rows) == len(images):
-            found = order
-        else:
-            raise SourceError(
-                f"{name} has {len(rows)} records for {len(images)} images; "
-                "name each record's image in `filename`"
-            )
-        if found is not None:
-            placed[found] = row
-    return placed
-
-
 def _stem(name: str) -> str:
     return PurePosixPath(name).with_suffix("").as_posix()
 
@@ -97,10 +79,3 @@ def unwrapped(record: Record) -> Record:
     """The state itself of a record that may wrap it."""
     inner = record.get("roblox_metadata")
     return inner if isinstance(inner, dict) else record
-
-
-def _time(state: Record) -> float | None:
-    stamp = state.get("timestamp")
-    if isinstance(stamp, bool) or not isinstance(stamp, int | float) or not math.isfinite(stamp):
-        return None
-    return float(stamp)
