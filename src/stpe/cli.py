@@ -13,6 +13,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +251,9 @@ def search(
 ) -> None:
     """Find moments by text or by image."""
     from stpe.dataset.reader import open_dataset
-    from stpe.engine import Engine
+    from stpe.models import loader
+    from stpe.models.loaded import Loaded
+    from stpe.search import phrase_file
     from stpe.search import search as find
 
     opened = open_dataset(dataset)
@@ -259,9 +262,11 @@ def search(
     used = opened.arrow("artifacts", columns=["models"])["models"].to_pylist()
     made_by = {m["role"]: m["model"] for models in used for m in models or ()}
     chosen = {role: made_by[role]} if role in made_by else {}
-    with Engine(profile, chosen) as engine:
-        roles = {role: engine.role(role)} if role in engine.selection.models else {}
-        hits = find(opened, query, image=image, roles=roles, limit=limit)
+    with closing(Loaded(loader.resolve(profile, chosen))) as loaded:
+        model = loaded.selection.models.get(role)
+        roles = {role: loaded.role(role)} if model else {}
+        kept = phrase_file(opened, model) if model and image is None else None
+        hits = find(opened, query, image=image, roles=roles, kept=kept, limit=limit)
     if as_json:
         _print_json(hits)
         return

@@ -97,12 +97,31 @@ def test_neighbouring_frames_are_one_hit(dataset: Dataset):
 
 def test_meaning_is_ranked_and_embedded_once(dataset: Dataset):
     letters = Letters()
-    finder = Search(dataset, {"text_embedder": letters})
+    kept = dataset.path / "search" / "letters.arrow"
+    finder = Search(dataset, {"text_embedder": letters}, kept)
     assert finder.text("sleeping dogs", limit=1)[0].pts == 1.0
-    first = letters.texts
-    assert first == len(set(CAPTIONS) - {None}) + 1 + 1
-    finder.text("a running person", limit=3)
-    assert letters.texts == first + 1
+    assert letters.texts == len(set(CAPTIONS) - {None}) + 1 + 1  # captions, the event, the query
+    again = Letters()
+    hits = search(dataset, "a running person", roles={"text_embedder": again}, kept=kept)
+    assert again.texts == 1
+    assert hits == finder.text("a running person")
+    kept.write_bytes(b"cut off")
+    damaged = search(dataset, "a running person", roles={"text_embedder": Letters()}, kept=kept)
+    assert damaged == hits
+
+
+def test_phrases_that_differ_in_numbers_alone_are_one(tmp_path: Path):
+    frames = [
+        {"frame_index": n, "pts": n / 2, "caption_brief": f"Dog #{n % 7} moves left at {n} px/s."}
+        for n in range(200)
+    ]
+    with DatasetWriter(tmp_path / "ds") as writer:
+        rows = pa.RecordBatch.from_pylist(frames, schema=schema("frames", frames[0].keys()))
+        writer.commit("0" * 16, "plan", {"frames": [rows]})
+    letters = Letters()
+    (hit, *_) = search(open_dataset(tmp_path / "ds"), "a dog", roles={"text_embedder": letters})
+    assert hit.because == "Dog moves left"
+    assert letters.texts == 1 + 1
 
 
 def test_an_image_finds_the_frame_that_looks_like_it(dataset: Dataset):

@@ -6,6 +6,7 @@ DATASET/
   media/<sha256><suffix> the original sources, by content hash
   artifacts/            outputs of stages, by content key (belongs to the pipeline)
   evaluation/           scorecards, <video_id>.json and .html (belongs to evaluate)
+  search/               vectors of phrases, one file a text model (belongs to search)
   .lock                 held by the one writer
 """
 

@@ -12,9 +12,11 @@ import numpy as np
 from stpe.dataset.columns import dense
 from stpe.dataset.reader import Dataset
 from stpe.errors import DatasetError, UsageError
+from stpe.models.catalog import Model
 from stpe.models.roles import ImageEmbedder
 from stpe.search.moments import Hit, Scores, fuse, moments, spread
 from stpe.search.texts import Texts
+from stpe.search.vectors import PhraseVectors
 from stpe.video.frame import ImageHW3
 
 
@@ -26,13 +28,22 @@ class Search:
         roles: loaded models by role. `text_embedder` lets text find what it means, not only what
             it says; `image_embedder`, the model that made `frames.embedding`, is what a picture
             needs. Without any, text is matched word by word.
+        kept: file that keeps the vectors of phrases for the next search, one a text embedder
+            (`phrase_file`); None keeps none.
     """
 
-    def __init__(self, dataset: Dataset, roles: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        roles: Mapping[str, Any] | None = None,
+        kept: Path | None = None,
+    ) -> None:
         self._dataset = dataset
         self._roles = dict(roles or {})
         self._found = moments(dataset)
         self._texts: Texts | None = None
+        embedder = self._roles.get("text_embedder")
+        self._vectors = None if embedder is None else PhraseVectors(embedder, kept)
 
     def text(self, query: str, limit: int = 10) -> list[Hit]:
         """The moments that a text describes best, over captions, events and labels.
@@ -47,11 +58,10 @@ class Search:
             self._texts = Texts(self._dataset, self._found)
         exact, labels = self._texts.exact(query)
         rankings, because = [exact], labels
-        embedder = self._roles.get("text_embedder")
-        if embedder is not None:
-            meaning, sentences = self._texts.meaning(query, embedder)
+        if self._vectors is not None:
+            meaning, phrases = self._texts.meaning(query, self._vectors)
             rankings.append(meaning)
-            because = [s or w for s, w in zip(sentences, labels, strict=True)]
+            because = [p or w for p, w in zip(phrases, labels, strict=True)]
         return self._hits(fuse(rankings), because, limit)
 
     def image(self, image_HW3: ImageHW3, limit: int = 10) -> list[Hit]:
@@ -102,6 +112,7 @@ def search(
     *,
     image: ImageHW3 | str | Path | None = None,
     roles: Mapping[str, Any] | None = None,
+    kept: Path | None = None,
     limit: int = 10,
 ) -> list[Hit]:
     """One search by text or by image (RGB pixels, or a file); see `Search`.
@@ -112,11 +123,16 @@ def search(
         raise UsageError("search for a text or for an image: give one of them")
     if limit < 1:
         raise UsageError("the limit is a number of hits from 1 up")
-    finder = Search(dataset, roles)
+    finder = Search(dataset, roles, kept)
     if query is not None:
         return finder.text(query, limit)
     pixels = image if isinstance(image, np.ndarray) else read_image(Path(str(image)))
     return finder.image(pixels, limit)
+
+
+def phrase_file(dataset: Dataset, model: Model) -> Path:
+    """Where the vectors that a text embedder makes for a dataset are kept."""
+    return dataset.path / "search" / f"{model.fingerprint[:16]}.arrow"
 
 
 def read_image(path: Path) -> ImageHW3:

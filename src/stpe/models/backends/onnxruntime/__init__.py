@@ -1,0 +1,1 @@
+"""Models run by ONNX Runtime: networks whose weights are 8-bit."""
