@@ -7,6 +7,7 @@ one of the next, so the borders do not depend on which other grids are decoded i
 from __future__ import annotations
 
 import json
+import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,24 @@ from stpe.video.frame import Frame
 from stpe.video.sampler import Sampled
 
 BASE_ROWS = schema("frames", ("state", "alignment"))
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """Context around a chunk on one grid: at least so many frames before and after it, and every
+    frame within `seconds` of it."""
+
+    before: int = 0
+    after: int = 0
+    seconds: float = 0.0
+
+    def widened(self, other: Margin) -> Margin:
+        """What serves both."""
+        return Margin(
+            max(self.before, other.before),
+            max(self.after, other.after),
+            max(self.seconds, other.seconds),
+        )
 
 
 @dataclass
@@ -126,7 +145,7 @@ class Cutter:
     """Turns sampled frames into chunks, each given out as soon as its context after is there.
 
     Args:
-        margins: for each decoded grid, the most context frames before and after any stage needs.
+        margins: for each decoded grid, the most context any stage needs.
         chunk_s: seconds a chunk.
         interval_s: time from the last analysis frame to the end of the video.
         timeline: the borders, where an earlier pass found them; without it the analysis grid
@@ -135,7 +154,7 @@ class Cutter:
 
     def __init__(
         self,
-        margins: Mapping[str, tuple[int, int]],
+        margins: Mapping[str, Margin],
         chunk_s: float,
         interval_s: float,
         timeline: Timeline | None = None,
@@ -144,7 +163,8 @@ class Cutter:
         self._chunk_s = chunk_s
         self._interval_s = interval_s
         self._timeline = timeline
-        self._recent = {g: deque[Frame](maxlen=before) for g, (before, _) in margins.items()}
+        self._recent = {g: deque[Frame]() for g in margins}
+        self._now = -math.inf
         self._open: _Open | None = None
         self._closed: deque[_Open] = deque()
         self._origin: float | None = None
@@ -154,17 +174,23 @@ class Cutter:
         """Take the next frame; yields the chunks it completes."""
         frames = {g: Frame(item.index, item.pts, im, item.state) for g, im in item.images.items()}
         place = self._place(item)
+        self._now = item.pts
         if self._open is None:
             self._open = self._begin(place)
         elif place != self._open.place:
             self._close(item.pts, last=False)
             self._open = self._begin(place)
         for grid, frame in frames.items():
+            margin = self._margins[grid]
             for chunk in self._closed:
-                if len(chunk.after[grid]) < self._margins[grid][1]:
+                near = frame.pts < _end(chunk) + margin.seconds
+                if near or len(chunk.after[grid]) < margin.after:
                     chunk.after[grid].append(frame)
             self._open.core[grid].append(frame)
-            self._recent[grid].append(frame)
+            recent = self._recent[grid]
+            recent.append(frame)
+            while len(recent) > margin.before and recent[0].pts < frame.pts - margin.seconds:
+                recent.popleft()
         while self._closed and self._satisfied(self._closed[0]):
             yield self._chunk(self._closed.popleft())
 
@@ -204,7 +230,11 @@ class Cutter:
         self._closed.append(chunk)
 
     def _satisfied(self, chunk: _Open) -> bool:
-        return all(len(chunk.after[g]) >= after for g, (_, after) in self._margins.items())
+        return all(
+            len(chunk.after[g]) >= m.after
+            and (not m.seconds or self._now >= _end(chunk) + m.seconds)
+            for g, m in self._margins.items()
+        )
 
     def _chunk(self, chunk: _Open) -> Chunk:
         assert chunk.span is not None
@@ -218,3 +248,8 @@ class Cutter:
             {g: [*chunk.before[g], *chunk.core[g], *chunk.after[g]] for g in chunk.core},
             {g: (len(chunk.before[g]), len(chunk.core[g])) for g in chunk.core},
         )
+
+
+def _end(chunk: _Open) -> float:
+    assert chunk.span is not None
+    return chunk.span.end_pts

@@ -17,7 +17,7 @@ from typing import Any
 from stpe.errors import SourceError
 from stpe.models.backends.openvino.session import core_count
 from stpe.pipeline.artifacts import ArtifactStore
-from stpe.pipeline.chunks import Chunk, Cutter, Timeline
+from stpe.pipeline.chunks import Chunk, Cutter, Margin, Timeline
 from stpe.pipeline.crew import Crew, Made, Share, share_chunks
 from stpe.pipeline.jobs import Jobs, Models, Spent
 from stpe.pipeline.keys import Keyring
@@ -251,17 +251,17 @@ class _Run:
         if left:
             raise SourceError("the source no longer decodes to the frames it gave the first time")
 
-    def _decoded(self, nodes: Sequence[Node]) -> tuple[dict[str, Grid], dict[str, tuple[int, int]]]:
+    def _decoded(self, nodes: Sequence[Node]) -> tuple[dict[str, Grid], dict[str, Margin]]:
         """Grids the stages look at, and for each the most context any of them needs. The analysis
         grid is always among them, since every chunk has a frame of it and maybe of no other."""
         grids = {ANALYSIS.name: self.sampling.resolve(ANALYSIS)}
-        margins = {ANALYSIS.name: (0, 0)}
+        margins = {ANALYSIS.name: Margin()}
         for node in nodes:
             if node.grid is not None:
                 name = node.grid.name
                 grids[name] = node.grid
-                before, after = margins.get(name, (0, 0))
-                margins[name] = max(before, node.stage.margin[0]), max(after, node.stage.margin[1])
+                wanted = Margin(*node.stage.margin, node.stage.margin_s)
+                margins[name] = margins.get(name, Margin()).widened(wanted)
         return grids, margins
 
     def _release(self, nodes: Sequence[Node], chunk: Chunk) -> bool:

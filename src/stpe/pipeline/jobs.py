@@ -282,16 +282,15 @@ class Jobs:
         if job.node.grid is None:
             return Window(self._info, place.span, rows=rows, state=job.state)
         first, count = job.windows[i]
-        before, after = job.node.stage.margin
         frames = place.frames[job.node.grid.name]
-        start = max(0, first - before)
+        start, end = _context(job.node.stage, frames, first, count)
         if job.node.stage.length is not None:
             core = [frame.index for frame in frames[first : first + count]]
             rows = {table: within(found, core) for table, found in rows.items()}
         return Window(
             source=self._info,
             span=place.span,
-            frames=frames[start : first + count + after],
+            frames=frames[start:end],
             before=first - start,
             core=count,
             rows=rows,
@@ -324,6 +323,21 @@ def conformed(node: Node, output: Output) -> dict[str, pa.Table]:
         for table, columns in written.items()
         if table in output.tables
     }
+
+
+def _context(
+    stage: type[Stage], frames: Sequence[Frame], first: int, count: int
+) -> tuple[int, int]:
+    """Where a window's frames begin and end, its context with them."""
+    start, end = max(0, first - stage.margin[0]), min(len(frames), first + count + stage.margin[1])
+    if stage.margin_s:
+        earliest = frames[first].pts - stage.margin_s
+        latest = frames[first + count - 1].pts + stage.margin_s
+        while start and frames[start - 1].pts >= earliest:
+            start -= 1
+        while end < len(frames) and frames[end].pts <= latest:
+            end += 1
+    return start, end
 
 
 def _where(job: _Job, window: Window) -> str:

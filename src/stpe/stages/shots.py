@@ -12,10 +12,13 @@ from stpe.stages.stage import Output, Stage, Window
 
 #: The detector's own operating point (TransNetV2, section 4).
 THRESHOLD = 0.5
-#: A transition this long is gradual; a hard cut lights one or two frames.
-GRADUAL_FRAMES = 4
+#: A transition is gradual from this time between its first and last frame, of which there are so
+#: many; a hard cut lights one or two frames, whatever time lies between them.
+GRADUAL_S, GRADUAL_FRAMES = 0.1, 3
 #: Boundaries closer to the previous one than this are the same one seen twice, or a flash.
-MIN_SHOT_FRAMES = 5
+MIN_SHOT_S = 0.16
+#: Times are stored to the microsecond or so.
+_SAME_S = 1e-4
 
 _COLUMNS = ("start_frame", "end_frame", "start_pts", "end_pts", "transition", "confidence")
 
@@ -40,6 +43,8 @@ class _Tracker:
     in_run: bool = False
     run_start: int = -1
     run_end: int = -1
+    run_start_pts: float = 0.0
+    run_end_pts: float = 0.0
     run_peak: float = 0.0
     pts: float = 0.0
     interval_s: float = 0.0
@@ -49,12 +54,12 @@ class Shots(Stage):
     """`shots`, and the shot of every analysis frame.
 
     A new shot begins at the peak of the cut head, which in a dissolve lies at its middle. The
-    shot's transition is gradual where the gradual head stays above the threshold for several
-    frames there. A shot's row is written in the chunk in which it ends.
+    shot's transition is gradual where the gradual head stays above the threshold for some
+    time there. A shot's row is written in the chunk in which it ends.
     """
 
     name = "shots"
-    version = "2"
+    version = "3"
     reads = ("transitions.cut", "transitions.gradual", "frames.frame_index")
     writes = (*(f"shots.{column}" for column in _COLUMNS), "frames.shot_id")
     length = None
@@ -106,8 +111,12 @@ class _Pass:
             now.start_frame, now.start_pts = index, pts
         else:
             now.interval_s = pts - now.pts
+        if index > now.start_frame and now.interval_s >= MIN_SHOT_S - _SAME_S:
+            # Frames this far apart are each long enough to be a shot: no peak has two of them.
+            self._use_cut()
+            now.in_cut = False
         now.pts = pts
-        self._gradual_head(index, gradual)
+        self._gradual_head(index, pts, gradual)
         if cut > THRESHOLD:
             if not now.in_cut or (now.cut_frame >= 0 and cut > now.cut_peak):
                 now.cut_frame, now.cut_pts, now.cut_peak = index, pts, cut
@@ -116,14 +125,15 @@ class _Pass:
             self._use_cut()
             now.in_cut = False
 
-    def _gradual_head(self, index: int, gradual: float) -> None:
+    def _gradual_head(self, index: int, pts: float, gradual: float) -> None:
         now = self.now
         if gradual <= THRESHOLD:
             now.in_run = False
             return
         if not now.in_run:
-            now.in_run, now.run_start, now.run_peak = True, index, 0.0
-        now.run_end, now.run_peak = index, max(now.run_peak, gradual)
+            now.in_run, now.run_start, now.run_start_pts, now.run_peak = True, index, pts, 0.0
+        now.run_end, now.run_end_pts = index, pts
+        now.run_peak = max(now.run_peak, gradual)
         if now.start_frame >= now.run_start and now.transition == "cut":
             self._name_transition()
 
@@ -132,7 +142,7 @@ class _Pass:
         now = self.now
         start, pts = now.cut_frame, now.cut_pts
         now.cut_frame = -1
-        if start < 0 or start - now.start_frame < MIN_SHOT_FRAMES:
+        if start < 0 or pts - now.start_pts < MIN_SHOT_S - _SAME_S:
             return
         self._close(start, pts)
         now.start_frame, now.start_pts = start, pts
@@ -142,9 +152,10 @@ class _Pass:
 
     def _name_transition(self) -> None:
         now = self.now
-        length = now.run_end - now.run_start + 1
+        frames = now.run_end - now.run_start + 1
+        long = now.run_end_pts - now.run_start_pts >= GRADUAL_S - _SAME_S
         # The frame before a cut is the last one that the gradual head marks.
-        if length >= GRADUAL_FRAMES and now.run_end >= now.start_frame - 1:
+        if long and frames >= GRADUAL_FRAMES and now.run_end >= now.start_frame - 1:
             now.transition = "gradual"
             now.confidence = max(now.confidence, now.run_peak)
 

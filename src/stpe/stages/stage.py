@@ -21,8 +21,8 @@ from stpe.video.frame import Frame, Grid, SourceInfo
 
 #: The user's sampling grid (`--fps`, `--resolution`). `frames` rows are exactly its frames.
 ANALYSIS = Grid("analysis")
-#: Every decoded frame, as small as shot detectors want it.
-THUMBNAILS = Grid("thumbnails", fps=None, size=(48, 27))
+#: Every decoded frame, as small as letters on a title card can still be told apart.
+THUMBNAILS = Grid("thumbnails", fps=None, size=(128, 72))
 #: Frames for clip encoders: 32 of them are 2.56 s.
 CLIPS = Grid("clips", fps=12.5, long_side=320)
 #: About ten frames a second, a multiple of the analysis rate, so that it contains every
@@ -112,6 +112,7 @@ class Stage(ABC):
         grid: sampling grid it looks at; None for rows only (then `length` is None).
         length: core frames a window; None for the whole chunk.
         margin: context frames (before, after) on its grid.
+        margin_s: every frame within so many seconds of the core is context too.
         ordered: windows in time order, one at a time, with carried state.
     """
 
@@ -128,6 +129,7 @@ class Stage(ABC):
     grid: ClassVar[Grid | None] = None
     length: ClassVar[int | None] = 1
     margin: ClassVar[tuple[int, int]] = (0, 0)
+    margin_s: ClassVar[float] = 0.0
     ordered: ClassVar[bool] = False
 
     def __init__(self, models: Mapping[str, Any], request: Request) -> None:
