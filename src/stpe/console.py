@@ -243,7 +243,8 @@ def plan_table(console: Console, plan: dict[str, Any]) -> None:
     for stage in plan["stages"]:
         seconds = stage["seconds"]
         table.add_row(
-            f"{stage['stage']} v{stage['version']}",
+            f"{stage['stage']} v{stage['version']}"
+            + (f"\n(for {stage['purpose']})" if stage["purpose"] else ""),
             "\n".join(stage["reads"]),
             "\n".join(stage["writes"]),
             stage["grid"] or ("whole video" if stage["scope"] == "video" else "rows"),
@@ -254,6 +255,9 @@ def plan_table(console: Console, plan: dict[str, Any]) -> None:
     console.print(table)
     for name, reason in plan["absent"].items():
         console.print(f"absent: {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    if plan["unasked"]:
+        named = ", ".join(plan["unasked"])
+        console.print(f"made only if named: {named}", highlight=False, soft_wrap=True)
     if plan["seconds"] is not None:
         console.print(f"models need about {plan['seconds']:.0f} s", highlight=False)
 

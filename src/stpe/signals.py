@@ -588,6 +588,12 @@ def _with_raw(written: Signal) -> tuple[Signal, ...]:
     )
 
 
+#: Text told from nearly all other signals, so that whoever wants it names it: a table's name alone
+#: stands for the rest of the table.
+TOLD: frozenset[str] = frozenset(
+    s.name for s in _WRITTEN if s.column.startswith(("caption_", "vlm_")) or s.column == "summary"
+)
+
 SIGNALS: tuple[Signal, ...] = tuple(s for written in _WRITTEN for s in _with_raw(written))
 _BY_NAME = {s.name: s for s in SIGNALS}
 TABLES: tuple[str, ...] = tuple(KEYS)
@@ -628,6 +634,17 @@ def expand(names: Iterable[str]) -> frozenset[str]:
         else:
             found.add(signal(name).name)
     return frozenset(found)
+
+
+def requested(names: Iterable[str]) -> frozenset[str]:
+    """Signals that a user who names signals and tables wants made: those of a table without what is
+    told from nearly all others, unless that is named itself.
+
+    >>> sorted(requested(["shots"]))[0], len(requested(["shots", "shots.caption_brief"]))
+    ('shots.confidence', 7)
+    """
+    names = list(names)
+    return frozenset(expand(names) - (TOLD - {signal(n).name for n in names if n not in KEYS}))
 
 
 def key_fields(table: str) -> list[pa.Field]:

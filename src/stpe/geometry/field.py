@@ -45,6 +45,13 @@ class FlowField:
         """The flow as an image."""
         return self.flow_N2.reshape(*self.shape, 2)
 
+    def same(self, other: FlowField) -> bool:
+        """Whether it is the other field, to the bit."""
+        return self.size == other.size and all(
+            np.array_equal(a, b)
+            for a, b in ((self.flow_N2, other.flow_N2), (self.weight_N, other.weight_N))
+        )
+
     @property
     def known_share(self) -> float:
         """Share of the frame's area whose surroundings hold flow that can be trusted."""

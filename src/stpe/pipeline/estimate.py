@@ -27,6 +27,7 @@ class StageEstimate:
         frames: frames it will look at; None where the source does not tell its length.
         seconds: expected time with every core at work; None where a model's cost or the length is
             unknown. Work outside models is not counted.
+        purpose: the wanted signal that it runs for; None where it writes one itself.
     """
 
     stage: str
@@ -38,6 +39,7 @@ class StageEstimate:
     models: dict[str, str]
     frames: int | None
     seconds: float | None
+    purpose: str | None
 
 
 def estimate(plan: Plan, info: SourceInfo | None = None) -> list[StageEstimate]:
@@ -53,6 +55,7 @@ def describe(plan: Plan, info: SourceInfo | None = None) -> dict[str, Any]:
         "stages": [asdict(stage) for stage in stages],
         "absent": dict(plan.absent),
         "signals": sorted(plan.stored),
+        "unasked": sorted(plan.unasked),
         "chunk_s": None if info is None else plan.sampling.chunk_s(info, plan.known_grids),
         "seconds": sum(known) if known else None,
     }
@@ -93,6 +96,7 @@ def _stage(plan: Plan, node: Node, info: SourceInfo | None) -> StageEstimate:
         {role: model.id for role, model in models.items()},
         frames,
         seconds,
+        node.purpose,
     )
 
 

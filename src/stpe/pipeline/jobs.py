@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from stpe.errors import StageError, StpeError
 from stpe.models.notes import noted
+from stpe.models.remembering import remembering
 from stpe.pipeline.artifacts import Artifact, ArtifactStore
 from stpe.pipeline.chunks import Chunk
 from stpe.pipeline.keys import Keyring
@@ -270,7 +271,7 @@ class Jobs:
     def _stage(self, node: Node) -> Stage:
         with self._stage_locks[node.name]:
             if node.name not in self._stages:
-                models = {role: self._models(role) for role in node.roles}
+                models = {role: remembering(self._models(role)) for role in node.roles}
                 self._stages[node.name] = node.stage(models, self._plan.request)
             return self._stages[node.name]
 

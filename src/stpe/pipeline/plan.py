@@ -5,6 +5,7 @@ A plan does not depend on a source: the same plan serves every source of a call.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,7 +15,7 @@ from stpe.models.backends.openvino.session import native_bf16
 from stpe.models.catalog import Model
 from stpe.models.temporal import ModuleFile
 from stpe.pipeline.sampling import Sampling
-from stpe.signals import CALIBRATED, KEYS, RAW, SIGNALS, expand, written
+from stpe.signals import CALIBRATED, KEYS, RAW, SIGNALS, TOLD, expand, requested, written
 from stpe.stages import registry
 from stpe.stages.stage import Request, Stage
 from stpe.state.reading import StateFile
@@ -81,6 +82,7 @@ class Node:
         reads: its tables.
         upstream: names of the stages whose artifacts it reads, in plan order.
         roles: the model roles it gets.
+        purpose: the wanted signal that it runs for, where it writes none that is wanted.
         phase: how many whole-video results it must wait for: chunk stages of phase n run in the
             n-th pass over the chunks, video stages of phase n after that pass.
     """
@@ -91,6 +93,7 @@ class Node:
     upstream: tuple[str, ...]
     roles: tuple[str, ...]
     phase: int
+    purpose: str | None = None
 
     @property
     def name(self) -> str:
@@ -106,6 +109,7 @@ class Plan:
         nodes: stages in an order in which each follows what it reads.
         absent: stage name to the reason it does not run.
         stored: signals that go into the dataset.
+        unasked: signals of tables that were named, which are only made if named themselves.
         tables: for each stored table, where its rows and columns come from.
         sampling, request, selection: what it was made for.
     """
@@ -113,6 +117,7 @@ class Plan:
     nodes: tuple[Node, ...]
     absent: Mapping[str, str]
     stored: frozenset[str]
+    unasked: frozenset[str]
     tables: Mapping[str, Read]
     sampling: Sampling
     request: Request
@@ -156,7 +161,8 @@ def make_plan(
         selection: which model plays each role, and why some are missing.
         request: what the user said that stages care for.
         sampling: the analysis grid.
-        signals: `table.column` or table names to store; None for everything.
+        signals: `table.column` or table names to store; None for everything. A table's name
+            stands for it without captions and summaries, which nearly every stage works for.
         without: names that are not stored; a stage all of whose signals are named does not run,
             nor does what needs it.
         stages: the registry, by default `stpe.stages.registry.STAGES`.
@@ -176,13 +182,14 @@ def make_plan(
     else:
         # What was asked for by an option of its own is stored, whatever else is.
         asked_for = {signal for s in known.values() if s.needs for signal in s.writes}
-        wanted = (expand(signals) | asked_for) - left_out
+        wanted = (requested(signals) | asked_for) - left_out
         wanted -= (_BASE_SIGNALS - asked_for) | _KEY_SIGNALS
         unwritten = sorted(wanted - set(writer))
         named = sorted(set(signals) & set(unwritten))
         if named or (wanted and not wanted & set(writer)):
             raise UsageError(f"no stage of this version writes {', '.join(named or unwritten)}")
         wanted &= set(writer)
+    unasked = frozenset() if signals is None else (expand(signals) & TOLD) - wanted - left_out
     order = _sort(known, writer)
     absent = _absent(order, writer, left_out, selection)
     needed = _closure(order, writer, wanted, left_out, absent)
@@ -202,7 +209,7 @@ def make_plan(
                 phase = max(phase, node.phase + waits)
         roles = stage.roles + tuple(r for r in stage.optional_roles if r in selection.models)
         grid = None if stage.grid is None else sampling.resolve(stage.grid)
-        nodes.append(Node(stage, grid, reads, upstream, roles, phase))
+        nodes.append(Node(stage, grid, reads, upstream, roles, phase, needed[stage.name]))
 
     stored = wanted & set(live)
     raw = frozenset(name + RAW for name in stored if name in CALIBRATED) - left_out
@@ -210,6 +217,7 @@ def make_plan(
         nodes=tuple(nodes),
         absent={name: absent[name] for name in sorted(absent) if name in needed},
         stored=frozenset(stored) | _BASE_SIGNALS | raw,
+        unasked=unasked & frozenset(writer),
         tables=_stored_tables(stored, creators, live),
         sampling=sampling,
         request=request,
@@ -297,25 +305,30 @@ def _absent(
 def _closure(
     order: Sequence[type[Stage]],
     writer: Mapping[str, type[Stage]],
-    wanted: Iterable[str],
+    wanted: frozenset[str],
     left_out: frozenset[str],
     absent: Mapping[str, str],
-) -> set[str]:
-    """Names of the stages that write what is wanted, and of all they read, absent ones included."""
-    pending = list(dict.fromkeys(writer[signal] for signal in sorted(wanted)))
-    for table in sorted(_tables(wanted)):
-        pending += [s for s in order if _creates(s, table)]
-    needed: set[str] = set()
+) -> dict[str, str | None]:
+    """Names of the stages that write what is wanted, and of all they read, absent ones included.
+    Each with the wanted signal that it is needed for, None where it writes one itself."""
+    pending = deque[tuple[type[Stage], str]]()
+    for signal in sorted(wanted):
+        table = signal.split(".")[0]
+        writers = [writer[signal], *(s for s in order if _creates(s, table))]
+        pending += [(s, signal) for s in writers]
+    needed: dict[str, str | None] = {}
     while pending:
-        stage = pending.pop()
+        stage, signal = pending.popleft()
         if stage.name in needed:
             continue
-        needed.add(stage.name)
+        needed[stage.name] = None if wanted & set(stage.writes) else signal
         optional = [s for s in stage.optional if s not in left_out]
         sources = _sources(stage, (*stage.reads, *optional), order)
         found = [s for ss in sources.values() for s in ss]
         # An absent stage needs nothing to run, but the reason may lie further up.
-        pending += [s for s in found if s.name in absent] if stage.name in absent else found
+        if stage.name in absent:
+            found = [s for s in found if s.name in absent]
+        pending += [(s, signal) for s in found]
     return needed
 
 

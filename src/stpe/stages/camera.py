@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stpe.geometry.camera_check import focal_costs, pose_agreement
 from stpe.geometry.egomotion import Egomotion, fit_egomotion, given_egomotion
 from stpe.geometry.field import FlowField
-from stpe.geometry.homography import fit_homography
+from stpe.geometry.homography import HomographyFit, fit_homography
 from stpe.geometry.intrinsics import Intrinsics, intrinsics
 from stpe.geometry.rotation import vector_of
 from stpe.geometry.supplied import supplied
@@ -61,14 +61,19 @@ class Camera(Stage):
         rows: list[dict[str, Any]] = []
         motion = window.rows["motion"]
         keys = motion.select(["frame_index", "pts"]).to_pylist()
+        earlier: FlowField | None = None  # what `plane` and `moved` were fitted to
+        plane: HomographyFit | None = None
+        moved: Egomotion | None = None
         for number, key in enumerate(keys):
             between = [p for i, p in cuts if i <= key["frame_index"]]
             cuts = cuts[len(between) :]
             found: dict[str, Any] = dict.fromkeys(_COLUMNS)
             field = field_at(motion, number, size)
             if field is not None and max([carried, *between]) < CUT:
-                plane = fit_homography(field)
-                moved = fit_egomotion(field, camera, None if plane is None else plane.matrix)
+                if earlier is None or not field.same(earlier):
+                    plane = fit_homography(field)
+                    moved = fit_egomotion(field, camera, None if plane is None else plane.matrix)
+                    earlier = field
                 if plane is not None and moved is not None:
                     found = {
                         "camera_homography": plane.matrix.ravel().tolist(),
