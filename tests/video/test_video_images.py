@@ -1,7 +1,6 @@
 """Folders of images and ZIPs of frames with state."""
 
 import json
-import struct
 import zipfile
 from fractions import Fraction
 
@@ -155,22 +154,6 @@ def test_an_array_may_cover_some_frames_only(tmp_path):
     rows = [{"filename": "shot 2.png", "jumping": True}, {"frame_idx": 0, "jumping": False}]
     (folder / "log.json").write_text(json.dumps(rows))
     assert [s.state for s in read(folder)[1]] == [rows[1], None, rows[0], None]
-
-
-@pytest.mark.parametrize("tag", range(1, 9))
-def test_exif_orientation(tmp_path, tag):
-    """The eight EXIF orientations; the mirrored ones are shown turned but not mirrored."""
-    jpeg = encoded(numbered(5), "mjpeg")
-    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x0112, 3, 1, tag, 0) + bytes(4)
-    marked = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
-    (tmp_path / "f").mkdir()
-    (tmp_path / "f" / "a.jpg").write_bytes(marked)
-    image = read(tmp_path / "f")[1][0].images["all"]
-    turns = {1: 0, 3: 2, 6: 3, 8: 1}
-    assert image.shape[:2] == ((64, 96) if tag < 5 else (96, 64))
-    if tag in turns:
-        error = np.abs(image.astype(int) - np.rot90(numbered(5), turns[tag]))
-        assert np.percentile(error, 75) < 8
 
 
 def test_images_of_other_sizes_are_scaled_and_said(tmp_path):

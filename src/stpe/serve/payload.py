@@ -14,7 +14,7 @@ from stpe.errors import SourceError
 from stpe.serve.failures import InvalidInputError, TooLargeError, UnsupportedMediaError
 from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits
-from stpe.video.picture import Scaler, picture_orientation
+from stpe.video.picture import Scaler
 from stpe.video.still import decode_picture
 
 #: Content families by the names that clients give them.
@@ -166,11 +166,9 @@ def estimated_bytes(data: bytes, limits: Limits) -> int:
 
 def decode_image(data: bytes, limits: Limits) -> ImageHW3:
     """The picture as an upright RGB image. Raises SourceError, SourceLimitError."""
-    frame = decode_picture(data, limits, whole=True)
-    orientation = picture_orientation(frame)
+    picture = decode_picture(data, limits)
     try:
-        scaler = Scaler(*orientation.upright(frame.width, frame.height))
-        return scaler(frame, orientation)
+        return Scaler(*picture.size)(picture.frame, picture.orientation)
     except (av.FFmpegError, ValueError):
         raise SourceError("the picture's pixels cannot be converted; write it again") from None
 

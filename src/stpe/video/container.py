@@ -8,24 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.error import ArgumentError, FFmpegError, InvalidDataError
+from av.error import FFmpegError
 
 from stpe.errors import SourceError
+from stpe.video.demux import open_container, packets, video_stream
 from stpe.video.frame import SourceInfo
 from stpe.video.limits import Limits
 from stpe.video.picture import UPRIGHT, orientation_of
 from stpe.video.source import Decoded, Source, sha256_of
 from stpe.video.timestamps import DecodeTimes, repaired
 
-#: Containers that hold their own frames. Playlists and scripts (HLS, DASH, concat, SDP) are left
-#: out: they would make the decoder open other files and addresses.
-_FORMATS = (
-    "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,gif,apng,nut,mxf,ivf,obu,av1,h264,hevc,vvc,"
-    "m4v,mpegvideo,mjpeg,yuv4mpegpipe,dv,rm,wtv,"
-    "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,ppm_pipe"
-)
-#: Seconds that FFmpeg may spend on probing, and on finding the next packet of a local file.
-_TIMEOUT_S = (30.0, 30.0)
 _DEFAULT_RATE = Fraction(25)
 #: PQ and HLG, as numbered by ITU-T H.273.
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
@@ -115,7 +107,7 @@ class ContainerSource(Source):
         times = DecodeTimes()
         damaged = 0
         concealed = 0
-        for packet in _packets(container, stream, problems):
+        for packet in packets(container, stream, problems):
             times.fed(None if packet is None else packet.dts)
             try:
                 frames = stream.decode(packet)
@@ -133,66 +125,7 @@ class ContainerSource(Source):
             problems.append(f"frames that show damage: {concealed}")
 
 
-def open_container(path: Path, limits: Limits) -> Any:
-    """PyAV's container of a local file, held to video formats. Raises SourceError."""
-    options = {
-        "format_whitelist": _FORMATS,
-        "protocol_whitelist": "file",
-        "max_pixels": limits.decoder_pixels,
-    }
-    try:
-        container = av.open(
-            f"file:{path}", options=options, metadata_errors="replace", timeout=_TIMEOUT_S
-        )
-        # PyAV asks FFmpeg to make up missing times, which it does wrong where frames are reordered.
-        container.flags &= ~av.container.Flags.gen_pts.value
-        return container
-    except (FFmpegError, ValueError) as error:
-        raise SourceError(
-            f"not a video that can be read ({_reason(error)}); check the file or re-encode it"
-        ) from None
-
-
-def _packets(container: Any, stream: Any, problems: list[str]) -> Iterator[Any]:
-    """Packets of the stream; at the end an empty one or None, which empties the decoder."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except IndexError:
-            # PyAV's way out of a file in which a further stream turns up late.
-            yield None
-            return
-        except FFmpegError as error:
-            problems.append(f"the file breaks off: {_reason(error)}")
-            yield None
-            return
-        yield packet
-
-
-def video_stream(container: Any) -> Any:
-    """The largest stream with pictures that is not cover art. Raises SourceError."""
-    streams = [s for s in container.streams.video if not _is_cover(s) and s.codec_context]
-    if not streams:
-        raise SourceError("no video stream that can be decoded; give a video")
-    return max(streams, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
-
-
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
-
-
 def _claimed_seconds(container: Any, stream: Any) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return None if container.duration is None else float(container.duration) / av.time_base
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, InvalidDataError):
-        return "its content is damaged or of no known format"
-    if isinstance(error, ArgumentError):
-        return "its format is not one of a self-contained video"
-    return str(getattr(error, "strerror", None) or error).lower()

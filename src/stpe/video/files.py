@@ -12,12 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from stpe.errors import SourceError, SourceLimitError
-from stpe.video.limits import Limits
+from stpe.video.limits import SMALL_BYTES, Limits
 
 #: What zipfile raises on a damaged or unsupported member.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
-#: Members smaller than this may be packed as tightly as they like.
-_SMALL = 1 << 20
 
 
 class Files(Protocol):
@@ -88,7 +86,7 @@ class FolderFiles:
         """The whole content of a file."""
         path = self._folder / name
         try:
-            _check_member(path.stat().st_size, self._limits)
+            self._limits.check_member(path.stat().st_size)
             return path.read_bytes()
         except OSError as error:
             raise SourceError(f"cannot read {name}: {error.strerror}; check it") from None
@@ -139,7 +137,7 @@ class ZipFiles:
                 raise SourceError(f"the ZIP holds {info.filename!r} twice; pack it again")
             total += info.file_size
             self._limits.check_bytes(total)
-            if info.file_size > max(_SMALL, self._limits.max_ratio * info.compress_size):
+            if info.file_size > max(SMALL_BYTES, self._limits.max_ratio * info.compress_size):
                 raise SourceLimitError(
                     f"the ZIP member {info.filename!r} unpacks to more than "
                     f"{self._limits.max_ratio:g} times its size; pack the frames without it"
@@ -150,7 +148,7 @@ class ZipFiles:
     def read(self, name: str) -> bytes:
         """The unpacked content of a member; never more bytes than the directory states."""
         info = self._members[name]
-        _check_member(info.file_size, self._limits)
+        self._limits.check_member(info.file_size)
         try:
             return self._zip.read(info)
         except _DAMAGE as error:
@@ -178,13 +176,3 @@ def _check_name(name: str) -> None:
 def _is_hidden(name: str) -> bool:
     parts = PurePosixPath(name).parts
     return any(part.startswith(".") or part == "__MACOSX" for part in parts)
-
-
-def _check_member(size: int, limits: Limits) -> None:
-    """One picture or record is read whole: hold it to what a raw picture could need."""
-    allowed = limits.max_pixels * 4 + _SMALL
-    if size > allowed:
-        raise SourceLimitError(
-            f"one file of the source has {size} bytes and {allowed} are allowed; "
-            "split it or raise Limits.max_pixels"
-        )

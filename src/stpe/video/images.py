@@ -9,19 +9,16 @@ from pathlib import PurePosixPath
 from statistics import median
 from typing import Literal
 
-import av
-
 from stpe.clocks.reading import in_seconds
 from stpe.clocks.stamps import Stamp
 from stpe.errors import SourceError, SourceLimitError
 from stpe.video.files import Files
 from stpe.video.frame import SourceInfo
 from stpe.video.limits import Limits
-from stpe.video.picture import picture_orientation
 from stpe.video.records import Records
 from stpe.video.source import Decoded, Source
 from stpe.video.stamps import NAMES, read_stamps
-from stpe.video.still import SUFFIXES, decode_picture, picture_codec
+from stpe.video.still import SUFFIXES, Picture, decode_picture, picture_codec
 from stpe.video.timestamps import repaired
 
 DEFAULT_FPS = 30.0
@@ -56,8 +53,8 @@ class ImageSource(Source):
         first = next((p for _, p in self._pictures(warnings)), None)
         if first is None:
             raise SourceError("no image of the set can be decoded; write them again")
-        limits.check_frame(first.width, first.height)
-        width, height = picture_orientation(first).upright(first.width, first.height)
+        width, height = first.size
+        limits.check_frame(width, height)
         self.info = SourceInfo(
             uri=uri,
             kind=kind,
@@ -89,7 +86,7 @@ class ImageSource(Source):
             timed = enumerate(repaired(stamped, self._step_s, problems))
             for index, (pts, (at, picture)) in timed:
                 state = self._records.state(at)
-                yield Decoded(index, pts, picture, picture_orientation(picture), state)
+                yield Decoded(index, pts, picture.frame, picture.orientation, state)
         finally:
             for problem in problems:
                 self.warn(problem)
@@ -99,7 +96,7 @@ class ImageSource(Source):
         self._files.close()
         super().close()
 
-    def _pictures(self, problems: list[str]) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _pictures(self, problems: list[str]) -> Iterator[tuple[int, Picture]]:
         for at, name in enumerate(self._images):
             try:
                 yield at, decode_picture(self._files.read(name), self.limits)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from stpe.errors import SourceLimitError
 
+#: Members of an archive smaller than this may be packed as tightly as they like.
+SMALL_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -54,6 +57,16 @@ class Limits:
             raise SourceLimitError(
                 f"the source has {size} bytes or more and {self.max_bytes} are allowed; "
                 "cut it or raise Limits.max_bytes"
+            )
+
+    def check_member(self, size: int) -> None:
+        """Refuse a picture or record, which is read whole, of more bytes than a raw picture of
+        the most pixels could need."""
+        allowed = self.max_pixels * 4 + SMALL_BYTES
+        if size > allowed:
+            raise SourceLimitError(
+                f"one file of the source has {size} bytes and {allowed} are allowed; "
+                "split it or raise Limits.max_pixels"
             )
 
     def check_entries(self, count: int) -> None:

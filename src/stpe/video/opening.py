@@ -14,6 +14,7 @@ from stpe.video.container import ContainerSource
 from stpe.video.folder import FolderSource
 from stpe.video.limits import Limits
 from stpe.video.remote import download, without_secrets
+from stpe.video.single import PictureSource, WebpAnimation, picture_kind
 from stpe.video.source import Source
 from stpe.video.temporary import copying
 
@@ -61,7 +62,10 @@ def _open_path(path: Path, uri: str, limits: Limits, fps: float | None) -> Sourc
             raise SourceError("not a plain file; give a video file or a folder of images")
         if is_archive(path):
             return ArchiveSource(path, uri, limits, fps)
-        return ContainerSource(path, uri, limits)
+        kind = picture_kind(path)
+        if kind == "picture":
+            return PictureSource(path, uri, limits)
+        return WebpAnimation(path, uri, limits) if kind else ContainerSource(path, uri, limits)
     except (OSError, ValueError) as error:
         reason = str(getattr(error, "strerror", None) or error).lower()
         raise SourceError(f"cannot be read, {reason}; check the path") from None

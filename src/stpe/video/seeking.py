@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from av.error import FFmpegError
 
-from stpe.video.container import open_container, video_stream
+from stpe.video.demux import open_container, video_stream, without_notes
 from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits
 from stpe.video.picture import Scaler, orientation_of
@@ -56,6 +56,8 @@ class Seeker:
 
     def frames_at(self, times_s: Sequence[float]) -> list[ImageHW3] | None:
         """The frames with exactly these ascending times, or None where that cannot be proved."""
+        if self._container.format.name.endswith("_pipe"):
+            return None  # pictures, which turn as their EXIF says
         for earlier in _EARLIER_S:
             try:
                 found = self._decode(times_s, earlier)
@@ -89,5 +91,6 @@ class Seeker:
         return None
 
     def _frames(self) -> Any:
+        codec = self._stream.codec_context.name
         for packet in self._container.demux(self._stream):
-            yield from packet.decode()
+            yield from self._stream.decode(without_notes(packet, codec))

@@ -29,6 +29,7 @@ class Decoded:
         picture: the decoder's frame, usually YUV, at the stored size.
         orientation: how to show it.
         state: the state record that came with it, if any.
+        duration_s: how long it is shown, if the source says so.
     """
 
     index: int
@@ -36,6 +37,7 @@ class Decoded:
     picture: av.VideoFrame
     orientation: Orientation = UPRIGHT
     state: dict[str, Any] | None = None
+    duration_s: float | None = None
 
 
 class Source(ABC):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 import av
 from av.error import FFmpegError
 
 from stpe.errors import SourceError
+from stpe.video.essential import essential
 from stpe.video.limits import Limits
+from stpe.video.picture import Orientation
+from stpe.video.whole import is_cut
 
 #: First bytes of a picture file, and FFmpeg's decoder for it.
 _SIGNATURES = (
@@ -33,8 +37,26 @@ def picture_codec(head: bytes) -> str | None:
     return next((codec for magic, codec in _SIGNATURES if head.startswith(magic)), None)
 
 
-def decode_picture(data: bytes, limits: Limits, *, whole: bool = False) -> av.VideoFrame:
-    """The picture in `data`; with `whole` a damaged one is refused rather than shown in part.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A still picture as its decoder left it.
+
+    Attributes:
+        frame: at the stored size.
+        orientation: how to show it.
+    """
+
+    frame: av.VideoFrame
+    orientation: Orientation
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) as shown."""
+        return self.orientation.upright(self.frame.width, self.frame.height)
+
+
+def decode_picture(data: bytes, limits: Limits) -> Picture:
+    """The picture in `data`, whole: one that is cut off or damaged is refused, not shown in part.
 
     Raises SourceError, or SourceLimitError before it is allocated.
     """
@@ -44,16 +66,19 @@ def decode_picture(data: bytes, limits: Limits, *, whole: bool = False) -> av.Vi
     if codec == "png" and len(data) >= 24:
         # FFmpeg refuses a picture past `max_pixels` as it does a damaged one; most bombs are PNG.
         limits.check_frame(*struct.unpack(">II", data[16:24]))
+    needed, orientation = essential(data, codec)
+    if is_cut(needed, codec):
+        raise SourceError("cut off; write it again")
     context = av.CodecContext.create(codec, "r")
     # Frame threads would hold pictures back; a single picture gains nothing from them.
     context.thread_count = 1
     context.options = {"max_pixels": limits.decoder_pixels}
-    if whole and codec == "mjpeg":  # the others do not conceal, and TIFF's is too strict
+    if codec == "mjpeg":  # the others do not conceal, and TIFF's is too strict
         context.options = {**context.options, "err_detect": "explode"}
     try:
-        frames = context.decode(av.Packet(data)) or context.decode(None)
+        frames = context.decode(av.Packet(needed)) or context.decode(None)
     except (FFmpegError, ValueError):
         frames = []
     if not frames:
         raise SourceError(f"damaged, or more than {limits.max_pixels} pixels; write it again")
-    return frames[0]
+    return Picture(frames[0], orientation)
