@@ -11,7 +11,7 @@ ROOMS = (
     "errors", "allocator", "options", "signals", "calibration", "rle", "clocks", "video",
     "geometry", "tracking", "state", "narrate", "dataset", "models", "stages", "simulate",
     "pipeline", "engine", "evaluate", "search", "train", "demo", "serve", "client", "consume",
-    "certificates", "console", "cli",
+    "certificates", "console", "keep", "cli", "__main__",
 )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ inputs failed (the rest are whole), 130 interrupted (the same call resumes).
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import sys
@@ -22,10 +21,19 @@ from rich.console import Console
 
 from stpe import __version__, console
 from stpe.errors import InterruptedRunError, MissingExtraError, StpeError
-from stpe.options import Settings, arguments, common, engine_options, json_option, overrides
+from stpe.keep import ls, prune, remove
+from stpe.options import (
+    Settings,
+    arguments,
+    common,
+    engine_options,
+    json_option,
+    overrides,
+    print_json,
+)
 
 _err = Console(stderr=True)
-_out = Console()
+_out = console.out()
 
 
 def main() -> None:
@@ -68,23 +76,15 @@ def _failed(settings: Settings, message: str, code: int) -> int:
         traceback.print_exc()
     print(f"stpe: error: {message}", file=sys.stderr)
     if settings.json:
-        _print_json({"error": message})
+        print_json({"error": message})
     return code
 
 
-def _print_json(document: Any) -> None:
-    json.dump(document, sys.stdout, indent=1, default=_plain)
-    sys.stdout.write("\n")
+def _use(device: str | None) -> None:
+    if device is not None:
+        from stpe.models.devices import use_only
 
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, (frozenset, set)):
-        return sorted(value)
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(value)
+        use_only(device)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,6 +121,7 @@ def process(
     """Process sources into a dataset: files, folders of frames, ZIPs, http(s) or s3 URLs."""
     from stpe.engine import Engine
 
+    _use(chosen["device"])
     watcher = console.watcher(_err)
     with Engine(chosen["profile"], overrides(chosen["models"]), workers, executor) as engine:
         try:
@@ -128,7 +129,7 @@ def process(
         finally:
             watcher.close()
     if as_json:
-        _print_json(result)
+        print_json(result)
     console.summary(_err, result)
     if chosen["state"] is not None:
         from stpe.certificates import certificates
@@ -156,6 +157,7 @@ def plan(source: str, as_json: bool, **chosen: Any) -> None:
     from stpe.pipeline.estimate import describe
     from stpe.video.opening import open_source
 
+    _use(chosen["device"])
     with (
         Engine(chosen["profile"], overrides(chosen["models"])) as engine,
         open_source(source) as opened,
@@ -164,7 +166,7 @@ def plan(source: str, as_json: bool, **chosen: Any) -> None:
         document["profile"] = engine.selection.profile
         document["profile_reason"] = engine.selection.reason
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         console.plan_table(_out, document)
 
@@ -185,7 +187,7 @@ def align(video: str, log: str, profile: str, as_json: bool) -> int:
     finally:
         watcher.close()
     if as_json:
-        _print_json(document)
+        print_json(document)
     else:
         print(told(document))
     return int(document["verdict"] != "aligned")
@@ -215,7 +217,7 @@ def demo(
         watcher.close()
     console.summary(_err, report.result)
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         print("\n".join(report.lines()))
 
@@ -232,9 +234,9 @@ def inspect(dataset: Path, as_json: bool) -> int:
 
     inspection = look.inspect(open_dataset(dataset))
     if as_json:
-        _print_json(inspection)
+        print_json(inspection)
     else:
-        _out.print(report(inspection))
+        console.out(width=120).print(report(inspection))
     return int(bool(inspection.problems))
 
 
@@ -268,7 +270,7 @@ def search(
         kept = phrase_file(opened, model) if model and image is None else None
         hits = find(opened, query, image=image, roles=roles, kept=kept, limit=limit)
     if as_json:
-        _print_json(hits)
+        print_json(hits)
         return
     for hit in hits:
         print(f"{hit.video_id} {hit.pts:9.3f} s  {hit.score:.3f}  {hit.caption or hit.because}")
@@ -311,7 +313,7 @@ def evaluate(
     if other is not None:
         found = run.compare_paths(dataset, other, truth, video, say)
         if as_json:
-            _print_json(found)
+            print_json(found)
         else:
             print("\n".join(report.comparison_lines(found)))
         return int(found.worse)
@@ -319,7 +321,7 @@ def evaluate(
         raise UsageError("give --truth PATH, or a second dataset to compare with")
     done = run.evaluate_dataset(dataset, truth, video, say)
     if as_json:
-        _print_json(done.document())
+        print_json(done.document())
     else:
         print("\n".join([*report.card_lines(done.card), f"page: {done.page}"]))
     return 0
@@ -383,7 +385,7 @@ def physics(
 
 def _recorded(recording: Any, as_json: bool) -> None:
     if as_json:
-        _print_json(recording)
+        print_json(recording)
     else:
         print(f"{recording.video}: {recording.frames} frames; truth in {recording.truth}")
 
@@ -406,7 +408,7 @@ def list_(profile: str | None, as_json: bool) -> None:
 
     rows = list_models(profile)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         console.models_table(_out, rows)
 
@@ -433,7 +435,7 @@ def pull(profile: str, models_: tuple[str, ...], as_json: bool) -> int:
         got = prepare(selection, progress)
     lost = got.missing
     if as_json:
-        _print_json({"profile": got.profile, "reason": got.reason, "missing": lost,
+        print_json({"profile": got.profile, "reason": got.reason, "missing": lost,
                      "downloads": wanted,
                      "models": {r: m.id for r, m in got.models.items()}})  # fmt: skip
     for role, model in got.models.items():
@@ -455,7 +457,7 @@ def verify(profile: str | None, as_json: bool) -> int:
 
     rows = inventory.verify(profile)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         for row in rows:
             print(f"{row.state:9} {row.model} {row.file}")
@@ -480,7 +482,7 @@ def train(
     if out is not None:
         out.write_text(report.markdown(), encoding="utf-8")
     if as_json:
-        _print_json(report.document())
+        print_json(report.document())
     else:
         print(report.markdown(), end="")
 
@@ -541,3 +543,7 @@ def consume(stream_url: str, server: str) -> None:
         finally:
             counted = ", ".join(f"{n} {k}" for k, n in dataclasses.asdict(consumer.counts).items())
             print(counted, file=sys.stderr)
+
+
+for _command in (ls, prune, remove):
+    cli.add_command(_command)

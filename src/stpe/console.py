@@ -32,6 +32,17 @@ from stpe.video.frame import SourceInfo
 
 #: Seconds between two lines where there is no terminal to draw on.
 _LINE_EVERY_S = 10.0
+#: Columns where there is no terminal: wide enough that no cell is broken.
+_PIPE_WIDTH = 1000
+#: Characters of a source's address in a line of progress.
+_URI_LENGTH = 48
+
+
+def out(width: int = _PIPE_WIDTH) -> Console:
+    """Standard output, of that width where it is no terminal: a row is one line there, however
+    long, so that ids are whole."""
+    made = Console()
+    return made if made.is_terminal else Console(width=width)
 
 
 def watcher(console: Console) -> Watcher:
@@ -68,9 +79,32 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:6.2f}x  {left}", style="cyan")
 
 
-class Live(_Downloads):
-    """A bar for each stage and one for the whole, with rate (video seconds a second) and time
-    left."""
+class _Counted(_Downloads):
+    """Knows which of how many sources is at work, as words before its name."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._sources = 1
+        self._ended = 0
+
+    def sources(self, count: int) -> None:
+        """How many there are."""
+        self._sources, self._ended = count, 0
+
+    def done(self, report: VideoReport) -> None:
+        """One line on how a source ended."""
+        self._console.print(
+            self._place() + outcome(report), highlight=False, markup=False, soft_wrap=True
+        )
+        self._ended += 1
+
+    def _place(self) -> str:
+        return f"{self._ended + 1} of {self._sources}: " if self._sources > 1 else ""
+
+
+class Live(_Counted):
+    """A bar for the source and one for each stage at work, with rate (video seconds a second) and
+    time left."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -95,15 +129,21 @@ class Live(_Downloads):
             )
             total = info.duration_s
             self._shares = dict(stages)
-            self._bars = {name: progress.add_task(name, total=total) for name in stages}
-            self._whole = progress.add_task(f"[bold]{escape(info.uri)}", total=total)
+            name = f"[bold]{self._place()}{escape(_short(info.uri))}"
+            self._whole = progress.add_task(name, total=total)
+            self._bars = {
+                stage: progress.add_task(f"  {stage}", total=total, visible=False)
+                for stage in stages
+            }
             progress.start()
             self._progress = progress
 
     def advance(self, stage: str, video_s: float, reused: bool) -> None:
-        """Move a stage's bar and the whole's."""
+        """Move a stage's bar and the whole's; a stage has a bar while it is at work."""
         if self._progress is not None:
-            self._progress.advance(self._bars[stage], video_s)
+            bar = self._bars[stage]
+            self._progress.advance(bar, video_s)
+            self._progress.update(bar, visible=not self._progress.tasks[bar].finished)
             self._progress.advance(self._whole, video_s * self._shares[stage])
 
     def measured(self, duration_s: float) -> None:
@@ -115,7 +155,7 @@ class Live(_Downloads):
     def done(self, report: VideoReport) -> None:
         """Clear the display and leave one line."""
         self.close()
-        self._console.print(outcome(report), highlight=False, markup=False, soft_wrap=True)
+        super().done(report)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -125,31 +165,29 @@ class Live(_Downloads):
             progress.stop()
 
 
-class Lines(_Downloads):
-    """A line every few seconds: share done, rate, time left, and the stages at work."""
+class Lines(_Counted):
+    """A short line every few seconds: which source, share done, rate and time left."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._uri = ""
         self._duration_s: float | None = None
         self._shares: dict[str, float] = {}
-        self._at: dict[str, float] = {}
-        self._fresh_s = 0.0
+        self._done_s = self._fresh_s = 0.0
         self._begun = self._said = 0.0
 
     def source(self, info: SourceInfo, stages: Mapping[str, float]) -> None:
         """Begin one source."""
         with self._lock:
-            self._uri, self._duration_s = info.uri, info.duration_s
+            self._uri, self._duration_s = _short(info.uri), info.duration_s
             self._shares = dict(stages)
-            self._at = dict.fromkeys(stages, 0.0)
-            self._fresh_s = 0.0
+            self._done_s = self._fresh_s = 0.0
             self._begun = self._said = time.monotonic()
 
     def advance(self, stage: str, video_s: float, reused: bool) -> None:
         """Count, and say so now and then."""
         with self._lock:
-            self._at[stage] += video_s
+            self._done_s += video_s * self._shares[stage]
             self._fresh_s += 0.0 if reused else video_s * self._shares[stage]
             now = time.monotonic()
             if now - self._said < _LINE_EVERY_S or not self._fresh_s:
@@ -163,24 +201,18 @@ class Lines(_Downloads):
         with self._lock:
             self._duration_s = duration_s
 
-    def done(self, report: VideoReport) -> None:
-        """One line."""
-        self._console.print(outcome(report), highlight=False, markup=False, soft_wrap=True)
-
     def _line(self, elapsed_s: float) -> str:
-        done_s = sum(at * self._shares[name] for name, at in self._at.items())
         rate = self._fresh_s / elapsed_s
         if not self._duration_s:
-            return f"{self._uri}: {done_s:.0f} s of video, {rate:.2f}x"
-        whole_s = self._duration_s
-        left_s = max(0.0, whole_s - done_s) / rate
-        stages = ", ".join(
-            f"{name} {at / whole_s:.0%} at {at / elapsed_s:.2f}x"
-            for name, at in self._at.items()
-            if 0 < at < 0.999 * whole_s
-        )
-        share = min(1.0, done_s / whole_s)
-        return f"{self._uri}: {share:.0%}, {rate:.2f}x, {_clock(left_s)} left; {stages}"
+            return f"{self._place()}{self._uri}: {self._done_s:.0f} s of video, {rate:.2f}x"
+        left_s = max(0.0, self._duration_s - self._done_s) / rate
+        share = min(1.0, self._done_s / self._duration_s)
+        return f"{self._place()}{self._uri}: {share:.0%}, {rate:.2f}x, {_clock(left_s)} left"
+
+
+def _short(uri: str) -> str:
+    """The end of an address, which tells sources apart."""
+    return uri if len(uri) <= _URI_LENGTH else f"...{uri[3 - _URI_LENGTH :]}"
 
 
 def outcome(report: VideoReport) -> str:
@@ -270,7 +302,10 @@ def _clock(seconds: float) -> str:
 
 def models_table(console: Console, rows: Sequence[ModelRow]) -> None:
     """`stpe models list` for people."""
-    table = Table("role", "model", "licence", "MB", "here", "from", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("role", "model", "licence", "MB", "here"):
+        table.add_column(name, no_wrap=name in ("role", "model"))
+    table.add_column("from", overflow="fold")
     for row in sorted(rows, key=lambda r: (r.role, r.id)):
         licence = f"[yellow]{row.licence}[/]" if row.copyleft else row.licence
         here = "yes" if row.cached else "no"

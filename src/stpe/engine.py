@@ -272,6 +272,7 @@ class Engine:
         if not sources:
             raise UsageError("no source was given")
         uris = [str(each) for each in sources]
+        watcher.sources(len(uris))
         reports: dict[int, VideoReport] = {}
         with DatasetWriter(out) as writer:
             ends = self._ends(plan, uris, writer, watcher, limits)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +26,7 @@ class Settings:
 
 
 def common(command: F) -> F:
-    """`-v` and `--debug`, which every command takes."""
+    """`-v`, `--debug` and `--log-file`, which every command takes."""
 
     def debug(context: click.Context, _: click.Parameter, value: bool) -> None:
         context.obj.debug = context.obj.debug or value
@@ -36,6 +38,30 @@ def common(command: F) -> F:
             level = logging.INFO if count == 1 else logging.DEBUG
             logging.getLogger("stpe").setLevel(level)
 
+    def log_file(_: click.Context, __: click.Parameter, path: Path | None) -> None:
+        if path is None:
+            return
+        try:
+            handler = logging.FileHandler(path, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--log-file {path}: {error.strerror}") from None
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setLevel(logging.DEBUG)
+        logger = logging.getLogger("stpe")
+        logger.addHandler(handler)
+        # The file has everything; what the terminal shows stays what -v says.
+        shown = logger.getEffectiveLevel()
+        for other in logging.getLogger().handlers:
+            other.setLevel(shown)
+        logger.setLevel(logging.DEBUG)
+
+    command = click.option(
+        "--log-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        expose_value=False,
+        callback=log_file,
+        help="Log everything to this file too.",
+    )(command)
     command = click.option(
         "--debug", is_flag=True, expose_value=False, callback=debug, help="Show tracebacks."
     )(command)
@@ -115,6 +141,8 @@ def engine_options(command: F) -> F:
         (
             click.option("--profile", default="auto", show_default=True, help="Choice of models."),
             click.option("--model", "models", multiple=True, metavar="ROLE=ID", help="Override."),
+            click.option("--device", metavar="D",
+                         help="Run torch models on it: cpu, cuda, cuda:1. By default every GPU."),
             click.option("--fps", type=Fps(), default=2.0, show_default=True,
                          help="Analysed frames a second, or `native`."),
             click.option("--resolution", type=Resolution(), default="854", show_default=True,
@@ -150,3 +178,19 @@ def arguments(chosen: dict[str, Any]) -> dict[str, Any]:
         "state": chosen["state"],
         "pooling": chosen["pooling"],
     }
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout."""
+    json.dump(document, sys.stdout, indent=1, default=_plain)
+    sys.stdout.write("\n")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, (frozenset, set)):
+        return sorted(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)

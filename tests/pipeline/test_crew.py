@@ -16,7 +16,7 @@ from stpe.dataset.reader import open_dataset
 from stpe.engine import Engine
 from stpe.errors import StageError, UsageError
 from stpe.models import loader
-from stpe.pipeline.crew import visible
+from stpe.models.devices import visible
 from stpe.pipeline.plan import make_plan
 from stpe.pipeline.progress import Progress
 from stpe.pipeline.rounds import rounds

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from stpe.dataset.columns import SHAPES
 from stpe.dataset.layout import find_media
+from stpe.dataset.listing import VideoLine, list_videos, sample
 from stpe.dataset.reader import Dataset
 from stpe.errors import DatasetError
 from stpe.signals import SIGNALS, TABLES
@@ -57,6 +58,8 @@ class Inspection:
         signals: share of rows (0..1) that hold a value, for every signal that has any.
         stages, models: provenance.
         bytes: size of `tables`, `media` and `artifacts`.
+        listed: the videos; samples: a row from the middle of each table, without values too long to
+            read. Neither where there are problems.
         problems: what makes the dataset less than whole; empty if it is sound.
         notes: what is not wrong, but good to know.
     """
@@ -69,6 +72,8 @@ class Inspection:
     stages: list[StageUse]
     models: list[ModelUse]
     bytes: dict[str, int]
+    listed: list[VideoLine]
+    samples: dict[str, dict[str, Any]]
     problems: list[str]
     notes: list[str]
 
@@ -94,6 +99,8 @@ def inspect(dataset: Dataset) -> Inspection:
         stages=stages,
         models=models,
         bytes={name: _bytes(dataset.path / name) for name in ("tables", "media", "artifacts")},
+        listed=[] if problems else list_videos(dataset),
+        samples={} if problems else {t: sample(dataset, t) for t, rows in tables.items() if rows},
         problems=problems,
         notes=notes,
     )

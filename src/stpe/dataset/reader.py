@@ -58,6 +58,11 @@ class Dataset:
         self.manifest = manifest
         self.rows = Rows(path, manifest.tables)
 
+    def __repr__(self) -> str:
+        counts = {table: count for table, count in self.tables.items() if count}
+        held = ", ".join(f"{table} {count}" for table, count in counts.items()) or "no rows"
+        return f"Dataset({str(self.path)!r}: {held})"
+
     @property
     def videos(self) -> tuple[str, ...]:
         """`video_id` of every sealed video, in the order they were added."""

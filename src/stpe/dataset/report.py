@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from stpe.dataset.inspect import Inspection
+from stpe.dataset.listing import VideoLine
+
+#: Videos that an inspection lists.
+_LISTED = 20
 
 
 def report(inspection: Inspection) -> RenderableType:
@@ -16,7 +23,12 @@ def report(inspection: Inspection) -> RenderableType:
     head = Text(
         f"{inspection.path}\n{inspection.videos} videos, {inspection.duration_s:.1f} s; {sizes}"
     )
-    parts: list[RenderableType] = [head, _signals(inspection)]
+    parts: list[RenderableType] = [head]
+    if inspection.listed:
+        parts.append(videos_table(inspection.listed, _LISTED))
+    parts.append(_signals(inspection))
+    if inspection.samples:
+        parts.append(_samples(inspection))
     if inspection.stages:
         parts.append(_stages(inspection))
     if inspection.models:
@@ -41,6 +53,31 @@ def _signals(inspection: Inspection) -> Table:
         ]
         if rows:
             table.add_row(name, str(rows), ", ".join(held))
+    return table
+
+
+def videos_table(rows: Sequence[VideoLine], limit: int | None = None) -> RenderableType:
+    """Videos, a line each; with a limit the first so many, and how many more there are."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("video_id", no_wrap=True)
+    for name in ("seconds", "size", "frames", "objects"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("source", overflow="fold")
+    for row in rows[:limit]:
+        seconds = "" if row.duration_s is None else f"{row.duration_s:.1f}"
+        size = f"{row.width}x{row.height}" if row.width else ""
+        cells = (row.video_id, seconds, size, str(row.frames), str(row.objects))
+        table.add_row(*cells, escape(row.uri or ""))
+    more = len(rows) - len(rows[:limit])
+    return Group(table, Text(f"and {more} more: `stpe ls` lists all")) if more else table
+
+
+def _samples(inspection: Inspection) -> Table:
+    table = Table(title="A row of each table", title_justify="left", show_lines=True)
+    table.add_column("table")
+    table.add_column("values", overflow="fold")
+    for name, row in inspection.samples.items():
+        table.add_row(name, escape(", ".join(f"{key} {value}" for key, value in row.items())))
     return table
 
 

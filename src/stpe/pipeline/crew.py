@@ -23,6 +23,7 @@ from typing import Literal, Protocol, get_args
 
 from stpe.errors import StageError, StpeError, UsageError
 from stpe.models.backends.openvino.session import core_count
+from stpe.models.devices import visible
 from stpe.models.loader import Selection
 from stpe.pipeline.jobs import Spent
 from stpe.pipeline.plan import Plan
@@ -256,20 +257,3 @@ class LocalCrew:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def visible(device: str) -> str:
-    """What CUDA_VISIBLE_DEVICES must be for a process to see that device only. Numbers count the
-    devices that this process sees. Raises UsageError."""
-    if device == "cpu":
-        return ""
-    kind, _, number = device.partition(":")
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    among = None if given is None else [name.strip() for name in given.split(",") if name.strip()]
-    if kind != "cuda" or not number.isdecimal():
-        raise UsageError(f"no device is called {device!r}; write cpu or cuda:0, cuda:1, ...")
-    if among is None:
-        return number
-    if int(number) >= len(among):
-        raise UsageError(f"{device}: CUDA_VISIBLE_DEVICES={given} has {len(among)} devices")
-    return among[int(number)]

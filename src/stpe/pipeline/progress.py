@@ -14,6 +14,9 @@ class Progress:
     def fetching(self, what: str, done: int, total: int | None) -> None:
         """Weights are being downloaded: bytes so far, and in all if that is known."""
 
+    def sources(self, count: int) -> None:
+        """A run over so many sources begins."""
+
     def source(self, info: SourceInfo, stages: Mapping[str, float]) -> None:
         """A source begins; `stages` in the plan's order, each with its expected share of work."""
 
