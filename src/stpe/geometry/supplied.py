@@ -4,6 +4,8 @@
      "normalised": true,                                  as shares of its width and height
      "poses": [{"frame_index": 0, "camera_to_world": [16 numbers]},
                {"pts": 0.5, "camera_to_world": [...]}],   all by frame_index or all by pts
+     "clock": "pts", "began": 0,                          what their times are: see `Poses`
+     "read_as": [...],                                    what a reader took a file for
      "unit": "metres",                                    of poses and depth
      "depth": {"folder": ..., "scale": 0.001, "files": {"0": "0.png"}, "sha256": ...}}
 
@@ -31,6 +33,7 @@ F64 = NDArray[np.float64]
 _FAR_S, _FAR_FRAMES = 0.5, 15
 _NAMES = ("fx", "fy", "cx", "cy")
 _UNIT = "units of --camera"
+_CLOCKS = ("pts", "unix", "relative")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class Poses:
 
     Attributes:
         by: what places are, `frame_index` or `pts` (seconds).
+        clock: of seconds: `pts` as the video's frames have them, `unix`, or `relative` to some
+            moment; `stpe.geometry.pose_times` puts them onto a video's clock.
+        began: what that clock showed where places are 0.
         places_N: ascending. poses_N44: the pose at each.
         unit: of lengths.
     """
@@ -47,6 +53,8 @@ class Poses:
     places_N: F64
     poses_N44: F64
     unit: str
+    clock: str = "pts"
+    began: float = 0.0
 
     def at(self, frame_index: int, pts: float) -> F64 | None:
         """The pose at a frame, between its neighbours if need be; None where none is near."""
@@ -92,6 +100,7 @@ class Supplied:
     normalised: bool = False
     poses: Poses | None = None
     depth: SuppliedDepth | None = None
+    read_as: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=8)
@@ -107,7 +116,7 @@ def supplied(document: str) -> Supplied:
         given = json.loads(document)
     except ValueError as error:
         raise UsageError("--camera wants JSON with the numbers fx, fy, cx, cy in pixels") from error
-    known = {*_NAMES, "normalised", "poses", "unit", "depth"}
+    known = {*_NAMES, "normalised", "poses", "unit", "depth", "clock", "began", "read_as"}
     if not isinstance(given, dict) or not set(given) <= known:
         extra = sorted(set(given) - known) if isinstance(given, dict) else []
         said = f"--camera has unknown entries: {', '.join(extra)}" if extra else "--camera"
@@ -118,8 +127,9 @@ def supplied(document: str) -> Supplied:
     return Supplied(
         _numbers(given) if given.keys() & set(_NAMES) else None,
         bool(given.get("normalised", False)),
-        _poses(given["poses"], unit) if "poses" in given else None,
+        _poses(given, unit) if "poses" in given else None,
         _depth(given["depth"], unit) if "depth" in given else None,
+        tuple(map(str, given.get("read_as", ()))),
     )
 
 
@@ -133,7 +143,11 @@ def _numbers(given: dict[str, Any]) -> tuple[float, float, float, float]:
     return fx, fy, cx, cy
 
 
-def _poses(given: Any, unit: str) -> Poses:
+def _poses(document: dict[str, Any], unit: str) -> Poses:
+    given, clock = document["poses"], document.get("clock", "pts")
+    began = document.get("began", 0.0)
+    if clock not in _CLOCKS or not isinstance(began, int | float) or not math.isfinite(began):
+        raise UsageError(f"--camera: clock is one of {', '.join(_CLOCKS)}, and began is in seconds")
     if not isinstance(given, list) or not given or not all(isinstance(p, dict) for p in given):
         raise UsageError("--camera: poses is a list of {frame_index or pts, camera_to_world}")
     by = "frame_index" if "frame_index" in given[0] else "pts"
@@ -157,7 +171,7 @@ def _poses(given: Any, unit: str) -> Poses:
     sorted_places = np.array(places)[order]
     if (np.diff(sorted_places) <= 0).any():
         raise UsageError(f"--camera: two poses have the same {by}")
-    return Poses(by, sorted_places, np.array(poses)[order], unit)
+    return Poses(by, sorted_places, np.array(poses)[order], unit, clock, began)
 
 
 def _depth(given: Any, unit: str) -> SuppliedDepth:

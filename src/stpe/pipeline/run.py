@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from stpe.calibration import calibrated, digest
 from stpe.dataset.writer import DatasetWriter
+from stpe.geometry.pose_times import poses_of
 from stpe.pipeline.artifacts import ArtifactStore, content_key
 from stpe.pipeline.crew import Crew
 from stpe.pipeline.estimate import shares
@@ -75,9 +76,20 @@ def process_source(
 
 
 def opened(plan: Plan, uri: str, limits: Limits | None) -> Source:
-    """A source as the plan samples it. Raises SourceError."""
+    """A source as the plan samples it.
+
+    Raises:
+        SourceError: it cannot be read.
+        UsageError: the camera's poses are of another time.
+    """
     bounds = {} if limits is None else {"limits": limits}
-    return open_source(uri, image_fps=plan.sampling.image_fps, **bounds)
+    source = open_source(uri, image_fps=plan.sampling.image_fps, **bounds)
+    try:
+        poses_of(plan.request.camera, source.info)  # those of another time are refused here
+    except BaseException:
+        source.close()
+        raise
+    return source
 
 
 def sealed(plan: Plan, source: Source, writer: DatasetWriter) -> bool:

@@ -16,7 +16,7 @@ from stpe.geometry.intrinsics import Intrinsics, intrinsics
 from stpe.geometry.rotation import vector_of
 from stpe.geometry.supplied import supplied
 from stpe.signals import schema
-from stpe.stages.motion_rows import FLOW, field_at, step_of
+from stpe.stages.motion_rows import FLOW, field_at, given_poses, note_poses, step_of
 from stpe.stages.stage import Output, Stage, Window
 
 F64 = NDArray[np.float64]
@@ -44,7 +44,7 @@ class Camera(Stage):
     """
 
     name = "camera"
-    version = "3"
+    version = "4"
     reads = (*FLOW, "motion.previous_frame_index", "motion.interval_s")
     optional = ("transitions.cut",)
     writes = tuple(f"motion.{column}" for column in _COLUMNS)
@@ -56,6 +56,9 @@ class Camera(Stage):
         """Fit every row of the chunk."""
         size = (window.source.width, window.source.height)
         camera, known = intrinsics(self.request.camera, *size), supplied(self.request.camera)
+        poses = given_poses(self.request, window)
+        if window.state is None:
+            note_poses(self.request, window)
         carried = 0.0 if window.state is None else window.state["cut"][0].as_py()
         cuts = _cuts(window)
         rows: list[dict[str, Any]] = []
@@ -86,8 +89,8 @@ class Camera(Stage):
                         "camera_confidence": max(plane.inlier_share, moved.inlier_share)
                         * field.known_share,
                     }
-                    if known.poses is not None:
-                        step = step_of(known.poses, motion, number)
+                    if poses is not None:
+                        step = step_of(poses, motion, number)
                         found |= _given(field, camera, step, moved)
                     if known.numbers is not None and number % _ASKED == 0:
                         found["focal_costs"] = focal_costs(field, camera)

@@ -28,6 +28,7 @@ class CameraCheck(Stage):
     """`videos.camera_check`."""
 
     name = "camera_check"
+    version = "2"
     reads = ("motion.pose_agreement", "motion.focal_costs")
     optional = (
         "frames.depth",
@@ -57,6 +58,7 @@ class CameraCheck(Stage):
             _depth(frames, found, warnings)
         checked = any(v is not None for v in found.values())
         verdict = "contradicted" if warnings else "agrees" if checked else "unknown"
+        found["read_as"] = list(known.read_as)
         document = json.dumps({"verdict": verdict, "warnings": warnings, **found}, sort_keys=True)
         table = pa.table({"camera_check": [document]}, schema=schema("videos", ("camera_check",)))
         return Output({"videos": table})

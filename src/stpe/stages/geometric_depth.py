@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from stpe.geometry.intrinsics import Intrinsics, intrinsics
 from stpe.geometry.parallax import Follower, InverseDepth
 from stpe.geometry.rotation import matrix_of
-from stpe.geometry.supplied import Poses, supplied
+from stpe.geometry.supplied import Poses
 from stpe.signals import schema
-from stpe.stages.motion_rows import FLOW, field_at, step_of, vector_at
+from stpe.stages.motion_rows import FLOW, field_at, given_poses, step_of, vector_at
 from stpe.stages.stage import Output, Stage, Window
 
 F64 = NDArray[np.float64]
@@ -100,7 +100,7 @@ class GeometricDepth(Stage):
     """
 
     name = "geometric_depth"
-    version = "3"
+    version = "4"
     reads = (
         "frames.frame_index",
         *FLOW,
@@ -120,7 +120,7 @@ class GeometricDepth(Stage):
         """Follow the chunk's intervals, and report at its analysis frames."""
         size = (window.source.width, window.source.height)
         camera = intrinsics(self.request.camera, *size)
-        poses = supplied(self.request.camera).poses
+        poses = given_poses(self.request, window)
         frames, motion = window.rows["frames"], window.rows["motion"]
         path = _Path() if window.state is None else _Path.of(window.state)
         ends = motion["frame_index"].to_pylist()

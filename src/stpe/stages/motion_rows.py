@@ -7,7 +7,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from stpe.geometry.field import FlowField, flow_field
-from stpe.geometry.supplied import Poses
+from stpe.geometry.pose_times import poses_of
+from stpe.geometry.supplied import Poses, supplied
+from stpe.models.notes import note
+from stpe.stages.stage import Request, Window
 
 FLOW = ("motion.flow", "motion.flow_shape", "motion.flow_confidence")
 
@@ -37,6 +40,17 @@ def vector_at(table: pa.Table, column: str, row: int) -> NDArray[np.float64] | N
     if not value.is_valid:
         return None
     return np.asarray(value.values.to_numpy(zero_copy_only=False), np.float64)
+
+
+def given_poses(request: Request, window: Window) -> Poses | None:
+    """Poses of --camera on the clock of the window's video."""
+    return poses_of(request.camera, window.source)[0]
+
+
+def note_poses(request: Request, window: Window) -> None:
+    """Note what the poses of --camera were taken for, and how they came onto the video's clock."""
+    for text in (*supplied(request.camera).read_as, *poses_of(request.camera, window.source)[1]):
+        note(text)
 
 
 def step_of(poses: Poses, motion: pa.Table, row: int) -> NDArray[np.float64] | None:

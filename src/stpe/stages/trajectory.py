@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from stpe.geometry.rotation import matrix_of
 from stpe.geometry.scale import step_scales
-from stpe.geometry.supplied import Poses, supplied
+from stpe.geometry.supplied import Poses
+from stpe.models.notes import note
 from stpe.signals import schema
+from stpe.stages.motion_rows import given_poses
 from stpe.stages.stage import Output, Stage, Window
 from stpe.state.path import path_of
 
@@ -27,6 +29,7 @@ class Trajectory(Stage):
     """`frames.camera_to_world`: travel and rotation of each analysis frame put together."""
 
     name = "trajectory"
+    version = "2"
     reads = ("frames.camera_travel", "frames.trajectory_id", "frames.camera_rotation_deg")
     optional = ("frames.state",)
     writes = tuple(f"frames.{column}" for column in _COLUMNS)
@@ -37,11 +40,18 @@ class Trajectory(Stage):
     def process(self, window: Window) -> Output:
         """One row a frame."""
         frames = window.rows["frames"].to_pylist()
-        poses = supplied(self.request.camera).poses
+        poses = given_poses(self.request, window)
         if poses is not None:
-            return _output([_given(frame, poses) for frame in frames])
+            rows = [_given(frame, poses) for frame in frames]
+            without = [r["frame_index"] for r in rows if r["camera_to_world"] is None]
+            if without:
+                note(
+                    f"--camera has no pose near {len(without)} of {len(rows)} analysed frames, the "
+                    f"first is frame {without[0]}: their camera_to_world is null"
+                )
+            return _output(rows)
         steps, unit = self._known_steps(frames)
-        rows: list[dict[str, Any]] = []
+        rows = []
         for _, group in groupby(enumerate(frames), key=lambda item: item[1]["trajectory_id"]):
             numbers, members = zip(*group, strict=True)
             rows += _followed(members, steps[list(numbers)], unit)

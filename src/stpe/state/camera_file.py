@@ -3,7 +3,8 @@
 - JSON as in `stpe.geometry.supplied`; `depth` may be a folder's name, or {folder, scale}.
 - RealEstate10K: an address line, then `time fx fy cx cy 0 0` and a 3x4 world-to-camera pose a
   frame; intrinsics as shares of the frame.
-- TUM RGB-D: `time tx ty tz qx qy qz qw`, camera-to-world; times count from the first.
+- TUM RGB-D: `time tx ty tz qx qy qz qw`, camera-to-world, or columns that a header names; their
+  times in any unit of `stpe.clocks`.
 - 7-Scenes and ScanNet: sixteen numbers a frame, camera-to-world, one frame after the other.
 """
 
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stpe.clocks.reading import in_seconds
+from stpe.clocks.stamps import stamp_in, stamp_of
+from stpe.clocks.units import SECONDS
 from stpe.errors import SourceError, UsageError
+from stpe.geometry.pose_text import PoseLines, read_pose_lines
 from stpe.geometry.supplied import SuppliedDepth, supplied
 
 _IMAGES = (".png",)
@@ -48,6 +55,8 @@ def read_camera(given: str | Path) -> tuple[str, str]:
             raise UsageError(f"cannot read --camera {path}: {why}") from None
         folder = path.parent
         document = _json(text) if text.lstrip().startswith(("{", "[")) else _lines(text, path.name)
+    if isinstance(document, dict) and "poses" in document:
+        document = _in_pts(document) if "clock" not in document else document
     if isinstance(document, dict) and isinstance(document.get("depth"), (str, dict)):
         document = {**document, "depth": _depth(document["depth"], folder)}
     stored = json.dumps(document, sort_keys=True)
@@ -88,6 +97,12 @@ def _json(text: str) -> Any:
 
 
 def _lines(text: str, name: str) -> dict[str, Any]:
+    try:
+        read = read_pose_lines(text, f"--camera {name}")
+    except SourceError as error:
+        raise UsageError(str(error)) from None
+    if read is not None:
+        return _timed(read)
     lines = [line.split() for line in text.splitlines() if line.strip()[:1] not in ("", "#")]
     if lines and len(lines[0]) == 1 and not _is_number(lines[0][0]):
         return _realestate(lines[1:], name)
@@ -96,8 +111,6 @@ def _lines(text: str, name: str) -> dict[str, Any]:
     except ValueError:
         numbers = []
     widths = {len(line) for line in numbers}
-    if widths == {8}:
-        return _tum(np.array(numbers))
     flat = [n for line in numbers for n in line]
     if flat and widths <= {4, 16} and len(flat) % 16 == 0:
         poses = np.array(flat).reshape(-1, 16).tolist()
@@ -129,26 +142,45 @@ def _realestate(lines: list[list[str]], name: str) -> dict[str, Any]:
     return {"fx": fx, "fy": fy, "cx": cx, "cy": cy, "normalised": True, "poses": found}
 
 
-def _tum(numbers_N8: NDArray[np.float64]) -> dict[str, Any]:
-    poses = []
-    for time, *rest in numbers_N8.tolist():
-        pose = np.eye(4)
-        pose[:3, :3] = _of_quaternion(np.array(rest[3:]))
-        pose[:3, 3] = rest[:3]
-        began = float(numbers_N8[0, 0])
-        poses.append({"pts": time - began, "camera_to_world": pose.ravel().tolist()})
-    return {"poses": poses, "unit": "metres"}
+def _timed(read: PoseLines) -> dict[str, Any]:
+    began = read.clock.times[0]
+    poses = [
+        {"pts": time - began, "camera_to_world": pose.ravel().tolist()}
+        for time, pose in zip(read.clock.times, read.poses_N44, strict=True)
+    ]
+    said = [f"--camera: {text}" for text in (*read.said, *read.clock.said)]
+    clock = {"clock": read.clock.kind, "began": began}
+    return {"poses": poses, "unit": "metres", **clock, "read_as": said}
 
 
-def _of_quaternion(q_xyzw: NDArray[np.float64]) -> Any:
-    x, y, z, w = q_xyzw / max(float(np.linalg.norm(q_xyzw)), 1e-12)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+def _in_pts(document: dict[str, Any]) -> dict[str, Any]:
+    """Poses whose times have another unit, or are Unix times, with `pts` in seconds instead.
+
+    `pts` is in seconds already; a unit is named in the field, or told by size.
+    """
+    poses = document["poses"]
+    if not isinstance(poses, list) or not poses or not all(isinstance(p, dict) for p in poses):
+        return document
+    if "frame_index" in poses[0]:
+        return document
+    stamps = [stamp_of(p["pts"]) if "pts" in p else stamp_in(p) for p in poses]
+    if any(s is None or not math.isfinite(s.value) for s in stamps):
+        return document
+    known = [s for s in stamps if s is not None]
+    if "pts" in poses[0]:
+        known = [replace(s, unit=s.unit or SECONDS) for s in known]
+    try:
+        clock = in_seconds(known, "--camera")
+    except SourceError as error:
+        raise UsageError(str(error)) from None
+    timed = [
+        {"pts": time, "camera_to_world": pose.get("camera_to_world")}
+        for time, pose in zip(clock.times, poses, strict=True)
+    ]
+    kind = "pts" if clock.kind == "relative" and "pts" in poses[0] else clock.kind
+    said = [f"--camera: {text}" for text in clock.said]
+    read_as = {"read_as": said} if said else {}
+    return {**document, "poses": timed, "clock": document.get("clock", kind), **read_as}
 
 
 def _depth(given: str | dict[str, Any], beside: Path) -> dict[str, Any]:
