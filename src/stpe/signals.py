@@ -561,7 +561,13 @@ _WRITTEN: tuple[Signal, ...] = (
     _s("artifacts.models", pa.list_(MODEL), "", "Models it ran, with weights hash and licence"),
     _s("artifacts.seconds", pa.float64(), "s", "Time spent inside the stage", "absent"),
     _s("artifacts.rows", pa.int64(), "", "Rows made, all tables together", "absent"),
-    _s("artifacts.reason", pa.string(), "", "Why the stage is absent", "it ran"),
+    _s(
+        "artifacts.reason",
+        pa.string(),
+        "",
+        "Why the stage is absent, or what it did otherwise than it was asked",
+        "it ran as asked",
+    ),
 )
 
 #: Confidences that are stored calibrated (`stpe.calibration`), with the raw one beside them.

@@ -132,3 +132,25 @@ def test_a_table_is_planned_without_what_is_told_from_all_others():
         everything = engine.plan()
         assert {"shots.caption_brief", "videos.summary"} <= everything.stored
         assert not everything.unasked
+
+
+@pytest.mark.weights
+def test_a_concept_that_is_not_found_is_told_with_its_reason(still, tmp_path):
+    with Engine(profile="embedded") as engine:
+        wanted = {"signals": ["objects.label"], "without": ["motion", "frames.dense"]}
+        for concept, reason in (
+            ("swan", "'swan' is no class"),
+            ("dog", "nothing was found of 'dog'"),
+        ):
+            (report,) = engine.process(
+                still, tmp_path / concept, concepts=[concept], **wanted
+            ).videos
+            assert any(reason in warning for warning in report.warnings)
+            dataset = open_dataset(tmp_path / concept)
+            assert any(reason in w for w in dataset.arrow("videos")["warnings"][0].as_py())
+            reasons = {
+                row["reason"]
+                for row in dataset.arrow("artifacts").to_pylist()
+                if row["stage"] == "objects"
+            }
+            assert (concept == "swan") == any("swan" in (r or "") for r in reasons)

@@ -13,6 +13,7 @@ from stpe.engine import Engine
 from stpe.errors import UsageError
 from stpe.models import loader
 from stpe.models.concepts import LISTS, map_concepts
+from stpe.models.notes import noted
 from stpe.models.roles import Detections, Masks
 from stpe.signals import schema
 from stpe.stages import features, objects
@@ -168,8 +169,17 @@ def test_concepts_restrict_extend_and_say_what_is_unknown(caplog):
     with caplog.at_level(logging.WARNING):
         stage = Objects({"detector": detector, "segmenter": Thresholds()}, request)
     assert "dragon" in caplog.text
-    (only,) = rows(stage, window(image, tables))
-    assert (only["label"], only["origin"]) == ("car", "concept")
+    with noted() as notes:
+        car, nameless = sorted(rows(stage, window(image, tables)), key=lambda row: row["label"])
+    assert (car["label"], car["origin"]) == ("car", "concept")
+    # The dragon may be what has no name.
+    assert (nameless["label"], nameless["origin"]) == ("object", "automatic")
+    assert "'dragon'" in notes[0]
+    assert "Cars" not in "".join(notes)
+    stage = Objects({"detector": detector, "segmenter": Thresholds()}, Request(concepts=("Cars",)))
+    with noted() as notes:
+        assert [row["label"] for row in rows(stage, window(image, tables))] == ["car"]
+    assert not notes
     caplog.clear()
     stage = Objects({"detector": detector, "segmenter": Reads()}, request)
     assert not caplog.text

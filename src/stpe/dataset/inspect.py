@@ -140,7 +140,7 @@ def _provenance(dataset: Dataset) -> tuple[list[StageUse], list[ModelUse]]:
         StageUse(
             stage,
             version,
-            chunks=sum(r["reason"] is None for r in rows),
+            chunks=sum(r["key"] is not None for r in rows),
             rows=sum(r["rows"] or 0 for r in rows),
             seconds=round(sum(r["seconds"] or 0.0 for r in rows), 3),
             reasons=sorted({r["reason"] for r in rows if r["reason"] is not None}),

@@ -15,9 +15,10 @@ log = logging.getLogger(__name__)
 _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 
 
-def note(text: str) -> None:
-    """Log a warning, and keep it where this thread's caller listens."""
-    log.warning("%s", text)
+def note(text: str, logged: bool = True) -> None:
+    """Log a warning, unless that was done, and keep it where this thread's caller listens."""
+    if logged:
+        log.warning("%s", text)
     heard = _heard.get()
     if heard is not None and text not in heard:
         heard.append(text)

@@ -118,6 +118,7 @@ def seal(
     identity = video_id(info.sha256)
     facts = {key: store.facts(key) for key in done.keys.values()}
     noted = dict.fromkeys(note for f in facts.values() for note in f.get("notes", ()))
+    noted |= dict.fromkeys(_nothing_found(plan, done, facts))
     # A member of a crew that opened the packed media did not see what lay beside it.
     warnings = list(dict.fromkeys([*done.timeline.facts["warnings"], *info.warnings, *noted]))
     done.reader.facts = {**done.reader.facts, "warnings": warnings}
@@ -144,6 +145,17 @@ def seal(
         stages=reports,
         warnings=tuple(warnings),
     )
+
+
+def _nothing_found(
+    plan: Plan, done: Execution, facts: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """What to say where the user asked for things and the video shows none."""
+    keys = [key for (stage, _), key in done.keys.items() if stage == "objects"]
+    if not keys or not plan.request.concepts or any(facts[key]["rows"] for key in keys):
+        return []
+    asked = ", ".join(repr(concept) for concept in plan.request.concepts)
+    return [f"concepts: nothing was found of {asked}, and no object without a name"]
 
 
 def _batches(read: Read, done: Execution, plan: Plan) -> Iterator[pa.RecordBatch]:
@@ -196,6 +208,7 @@ def _provenance(
                         "models": models,
                         "seconds": facts[key]["seconds"],
                         "rows": facts[key]["rows"],
+                        "reason": "; ".join(facts[key].get("notes", ())) or None,
                     }
                 )
     records += [{"stage": name, "reason": reason} for name, reason in plan.absent.items()]

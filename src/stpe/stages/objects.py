@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from stpe.geometry.homography import transform
 from stpe.models.concepts import map_concepts
+from stpe.models.notes import note
 from stpe.models.roles import F32, Detections, Detector, Masks, Segmenter
 from stpe.rle import encode_mask
 from stpe.signals import schema
@@ -68,7 +69,7 @@ class Objects(Stage):
     """`objects` rows of each analysis frame, most confident first."""
 
     name = "objects"
-    version = "6"
+    version = "7"
     optional = (
         "frames.dense",
         "frames.dense_shape",
@@ -84,7 +85,7 @@ class Objects(Stage):
     grid = ANALYSIS
 
     def __init__(self, models: Mapping[str, Any], request: Request) -> None:
-        """Maps the user's concepts to classes; warns of those that nothing here can find."""
+        """Maps the user's concepts to classes."""
         super().__init__(models, request)
         self._detector: Detector = models["detector"]
         self._segmenter: Segmenter | None = models.get("segmenter")
@@ -95,11 +96,14 @@ class Objects(Stage):
         self._by_text: tuple[str, ...] = ()
         if self._segmenter is not None and self._segmenter.accepts_text:
             self._by_text, rest = rest, ()
-        if rest:
-            log.warning("no model here can find %s; mapped: %s", ", ".join(rest), mapping or "none")
+        self._unknown = tuple(_not_looked_for(c, self._segmenter is not None) for c in rest)
+        for line in self._unknown:
+            log.warning("%s", line)
 
     def process(self, window: Window) -> Output:
-        """Rows of one frame."""
+        """Rows of one frame. What the user asked for and no model here knows is noted."""
+        for line in self._unknown:
+            note(line, logged=False)
         frame = window.core_frames[0]
         image = frame.image
         height, width = image.shape[:2]
@@ -129,7 +133,9 @@ class Objects(Stage):
         return Output({"objects": pa.Table.from_pylist(rows, schema("objects", COLUMNS))})
 
     def _find(self, image: ImageHW3, evidence: Evidence) -> list[Instance]:
-        automatic = self._segmenter is not None and not self.request.concepts
+        # What no model here knows by name may still be seen, as an object without one.
+        asked = bool(self.request.concepts) and not self._unknown
+        automatic = self._segmenter is not None and not asked
         seen = self._detector.detect([image], DOUBTED if automatic else DETECTED)[0]
         detections = _take(seen, np.flatnonzero(seen.scores_N >= DETECTED))
         if self.request.concepts:
@@ -173,6 +179,15 @@ class Objects(Stage):
             good = [c for c in candidates if c is not None and c.confidence >= UNNAMED]
             found += distinct(good, found)
         return found
+
+
+def _not_looked_for(concept: str, unnamed: bool) -> str:
+    kept = "objects without a name are kept, and it may be one of them; " if unnamed else ""
+    return (
+        f"concepts: {concept!r} is no class of the detector and near none in meaning, and no model "
+        f"here is asked in words, so it was not looked for: {kept}"
+        "name a class instead, or use a profile whose segmenter takes words"
+    )
 
 
 def masked(detections: Detections, masks: Masks, index: int, origin: str) -> Instance:
