@@ -108,6 +108,7 @@ def cli() -> None:
     "several. `ray`: the cluster that RAY_ADDRESS names.",
 )
 @click.option("--workers", type=int, help="Worker threads a process; by default one a core.")
+@click.option("--replace", is_flag=True, help="Let the call renew or drop what OUT holds.")
 @json_option
 @common
 def process(
@@ -115,28 +116,48 @@ def process(
     out: Path,
     executor: Any,
     workers: int | None,
+    replace: bool,
     as_json: bool,
     **chosen: Any,
 ) -> int:
-    """Process sources into a dataset: files, folders of frames, ZIPs, http(s) or s3 URLs."""
-    from stpe.engine import Engine
+    """Process sources into a dataset: files, folders of frames, ZIPs, http(s) or s3 URLs.
 
+    A folder of videos, a folder of folders of frames, a LeRobot dataset and a quoted pattern
+    ('clips/*.mp4', 'clips/**/*.mp4') are many sources; what was found is said. A call adds what it
+    makes to what OUT holds of a source.
+    """
+    from stpe.engine import Engine
+    from stpe.pipeline.pairing import files_of
+    from stpe.video.expansion import expand
+
+    found = expand(sources)
+    for line in found.notes:
+        print(line, file=sys.stderr)
+    states, cameras = files_of(found, chosen["state"], chosen["camera"])
     _use(chosen["device"])
     watcher = console.watcher(_err)
     with Engine(chosen["profile"], overrides(chosen["models"]), workers, executor) as engine:
         try:
-            result = engine.process(sources, out, progress=watcher, **arguments(chosen))
+            result = engine.process(
+                found.uris,
+                out,
+                progress=watcher,
+                replace=replace,
+                state=states,
+                camera=cameras,
+                **arguments(chosen),
+            )
         finally:
             watcher.close()
     if as_json:
         print_json(result)
     console.summary(_err, result)
-    if chosen["state"] is not None:
+    if any(states):
         from stpe.certificates import certificates
 
         for line in certificates(out, result):
             print(line, file=sys.stderr)
-    if chosen["camera"]:
+    if any(cameras):
         from stpe.certificates import camera_warnings
 
         for line in camera_warnings(out, result):
@@ -148,21 +169,39 @@ def process(
 
 @cli.command()
 @click.argument("source")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A dataset: also say what the call would keep, add, renew and drop there.",
+)
 @engine_options
 @json_option
 @common
-def plan(source: str, as_json: bool, **chosen: Any) -> None:
-    """Show what `process` would run on SOURCE, and about what it would cost."""
+def plan(source: str, out: Path | None, as_json: bool, **chosen: Any) -> None:
+    """Show what `process` would run on SOURCE, and about what it would cost.
+
+    Where SOURCE names several (a folder of videos, a pattern), the plan is of the first.
+    """
     from stpe.engine import Engine
     from stpe.pipeline.estimate import describe
+    from stpe.pipeline.holding import foreseen
+    from stpe.pipeline.pairing import files_of
+    from stpe.video.expansion import expand
     from stpe.video.opening import open_source
 
     _use(chosen["device"])
+    found = expand([source])
+    for line in found.notes:
+        print(line, file=sys.stderr)
+    states, cameras = files_of(found, chosen["state"], chosen["camera"])
     with (
         Engine(chosen["profile"], overrides(chosen["models"])) as engine,
-        open_source(source) as opened,
+        open_source(found.uris[0]) as opened,
     ):
-        document = describe(engine.plan(**arguments(chosen)), opened.info)
+        planned = engine.plan(**arguments(chosen), state=states[0], camera=cameras[0] or "")
+        document = describe(planned, opened.info)
+        if out is not None:
+            document["change"] = foreseen(out, opened.info.sha256, planned).document()
         document["profile"] = engine.selection.profile
         document["profile_reason"] = engine.selection.reason
     if as_json:

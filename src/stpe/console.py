@@ -26,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stpe.models.inventory import Download, ModelRow
+from stpe.pipeline.change import Change
 from stpe.pipeline.progress import Progress as Watcher
 from stpe.pipeline.report import VideoReport
 from stpe.video.frame import SourceInfo
@@ -57,6 +58,10 @@ class _Downloads(Watcher):
         self._console = console
         self._lock = threading.Lock()
         self._announced: set[str] = set()
+
+    def note(self, line: str) -> None:
+        """A line."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def fetching(self, what: str, done: int, total: int | None) -> None:
         """One line a download."""
@@ -222,6 +227,8 @@ def outcome(report: VideoReport) -> str:
     if report.status == "unchanged":
         return f"{report.uri}: nothing to do, the dataset has it already ({report.video_id})"
     warned = "".join(f"; {warning}" for warning in report.warnings)
+    if report.change is not None:
+        warned = "".join(f"; {line}" for line in report.change.lines()) + warned
     return (
         f"{report.uri}: done in {report.seconds:.1f} s, "
         f"{report.duration_s or 0:.1f} s of video ({report.video_id}){warned}"
@@ -290,6 +297,8 @@ def plan_table(console: Console, plan: dict[str, Any]) -> None:
     if plan["unasked"]:
         named = ", ".join(plan["unasked"])
         console.print(f"made only if named: {named}", highlight=False, soft_wrap=True)
+    for line in Change.load(plan["change"]).lines() if "change" in plan else ():
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if plan["seconds"] is not None:
         console.print(f"models need about {plan['seconds']:.0f} s", highlight=False)
 

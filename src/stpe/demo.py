@@ -111,7 +111,9 @@ def run(
     say(f"processing {source}")
     with Engine(profile) as engine:
         log, lens = (None, "") if recording is None else (recording.state_log, _lens(recording))
-        result = engine.process(source, folder, state=log, camera=lens, progress=progress)
+        result = engine.process(
+            source, folder, state=log, camera=lens, replace=True, progress=progress
+        )
     took["processing"] = time.monotonic() - begun
     begun = time.monotonic()
     dataset = open_dataset(folder)

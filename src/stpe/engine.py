@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -24,6 +26,7 @@ from stpe.models.loaded import Loaded
 from stpe.models.memory.planner import DeviceMemoryStats, memory_stats
 from stpe.models.temporal import ModuleFile
 from stpe.pipeline.crew import Crew, Executor, crew_for
+from stpe.pipeline.pairing import Given, PerSource, paired
 from stpe.pipeline.plan import Plan, make_plan
 from stpe.pipeline.progress import Progress
 from stpe.pipeline.report import VideoReport
@@ -34,6 +37,7 @@ from stpe.pipeline.spread import Ended, process_whole
 from stpe.stages.stage import Request
 from stpe.state.camera_file import read_camera
 from stpe.state.reading import StateFile
+from stpe.video.expansion import expand
 from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits
 
@@ -213,21 +217,25 @@ class Engine:
         without: Sequence[str] = (),
         concepts: Sequence[str] = (),
         context: str = "",
-        camera: str | Path = "",
-        state: str | Path | None = None,
+        camera: PerSource = None,
+        state: PerSource = None,
         image_fps: float | None = None,
         pooling: str | Path | None = None,
+        replace: bool = False,
         limits: Limits | None = None,
         progress: Progress | None = None,
     ) -> Result:
         """Process sources into the dataset at `out`; each is whole in it afterwards, or not there.
 
         Calling again with the same arguments does nothing; after an interruption it continues;
-        with another model or option it runs what depends on that.
+        with other `signals` it adds those to what is there. What is there is renewed (by another
+        model, option or version) or lost (other frames) with `replace` only.
 
         Args:
-            source: a file, folder, ZIP or URL, or several. One source raises its error; of
-                several, those that failed are listed in the result.
+            source: a file, folder, ZIP or URL, or several; what `stpe.video.expansion` finds in
+                a folder of videos, a folder of folders of frames, a LeRobot dataset, or by a
+                pattern such as "clips/*.mp4". One source raises its error; of several, those
+                that failed are listed in the result.
             out: dataset folder, made if missing.
             fps: analysis frames a second, or "native" for every frame.
             resolution: size of analysis frames.
@@ -237,19 +245,33 @@ class Engine:
             context: what the viewer should know, for captions.
             camera: a file, or JSON, of what is known of the camera (`stpe.state.camera_file`):
                 intrinsics, without which a field of view is assumed, poses, depth images. They
-                replace the estimates where the measured flow does not speak against them.
-            state: a log of the game or robot to match to the frames.
+                replace the estimates where the measured flow does not speak against them. Of
+                several sources: a mapping from source to file, or one file a source in order.
+            state: a log of the game or robot to match to the frames; of several as `camera`.
             image_fps: rate of a folder or ZIP of images that carry no times; 30 by default.
             pooling: a module of `stpe train --weights` in place of parameter-free pooling.
+            replace: what the dataset holds of a source may be renewed or dropped.
             limits: what is refused of a source.
             progress: told what happens.
 
         Raises:
-            StpeError: wrong arguments, an unusable dataset folder, or the one source's error.
-            InterruptedRunError: Ctrl-C; the same call resumes.
+            UsageError: wrong arguments, or something stored would be lost without `replace`.
+            StpeError: an unusable dataset folder, or the one source's error.
+            InterruptedRunError: Ctrl-C or SIGTERM; the same call resumes.
         """
+        watcher = progress or Progress()
+        found = expand([source] if isinstance(source, (str, Path)) else list(source))
+        if not found.uris:
+            raise UsageError("no source was given")
+        for note in found.notes:
+            watcher.note(note)
+        uris = found.uris
+        alone = isinstance(source, (str, Path)) and len(uris) == 1
+        logs = [g or f for g, f in zip(paired(state, uris, "state"), found.states, strict=True)]
+        cameras = paired(camera, uris, "camera")
 
-        def choose() -> Plan:
+        @cache
+        def choose(log_file: Given | None, known: Given | None) -> Plan:
             return self.plan(
                 fps=fps,
                 resolution=resolution,
@@ -257,31 +279,34 @@ class Engine:
                 without=without,
                 concepts=concepts,
                 context=context,
-                camera=camera,
-                state=state,
+                camera=known or "",
+                state=log_file,
                 image_fps=image_fps,
                 pooling=pooling,
             )
 
-        watcher = progress or Progress()
-        plan = choose()
+        def plan_of(number: int) -> Plan:
+            return choose(logs[number], cameras[number])
+
+        if not alone:
+            for file in (log for log in logs if log):
+                if not Path(file).exists():
+                    raise UsageError(f"there is no state log {file}")
+        usual = (logs[0], cameras[0]) if alone else (None, None)
+        plan = choose(*usual)
         while not self._fetch({r for n in plan.nodes for r in n.roles}, watcher):
-            plan = choose()
-        alone = isinstance(source, (str, Path))
-        sources = [source] if isinstance(source, (str, Path)) else list(source)
-        if not sources:
-            raise UsageError("no source was given")
-        uris = [str(each) for each in sources]
+            choose.cache_clear()
+            plan = choose(*usual)
         watcher.sources(len(uris))
         reports: dict[int, VideoReport] = {}
         with DatasetWriter(out) as writer:
-            ends = self._ends(plan, uris, writer, watcher, limits)
+            ends = self._ends(plan_of, uris, writer, watcher, limits, replace)
             try:
                 with closing(ends):
                     for number, begun, ended in ends:
                         if isinstance(ended, VideoReport):
                             report = ended
-                        elif alone or isinstance(ended, (DatasetError, ModelError)):
+                        elif alone or isinstance(ended, (DatasetError, ModelError, UsageError)):
                             raise ended
                         else:
                             log.debug("%s failed", uris[number], exc_info=ended)
@@ -303,11 +328,12 @@ class Engine:
 
     def _ends(
         self,
-        plan: Plan,
+        plan_of: Callable[[int], Plan],
         uris: Sequence[str],
         writer: DatasetWriter,
         watcher: Progress,
         limits: Limits | None,
+        replace: bool,
     ) -> Generator[Ended, None, None]:
         """How each source ends. With several devices, sources that can keep all of them busy run
         whole on one each; of the rest each is shared by all."""
@@ -317,12 +343,13 @@ class Engine:
             whole = len(uris) // devices * devices if devices > 1 else 0
         if self._crew is not None and whole:
             crew, role = self._crew, self.role
-            yield from process_whole(plan, uris[:whole], writer, role, watcher, crew, limits)
+            first = uris[:whole]
+            yield from process_whole(plan_of, first, writer, role, watcher, crew, limits, replace)
         for number in range(whole, len(uris)):
             begun = time.perf_counter()
             try:
                 report = process_source(
-                    plan,
+                    plan_of(number),
                     uris[number],
                     writer,
                     self.role,
@@ -330,6 +357,7 @@ class Engine:
                     self._workers,
                     limits,
                     self._crew,
+                    replace,
                 )
             except Exception as error:
                 yield number, begun, error
@@ -346,12 +374,12 @@ class Engine:
             return True
         chosen = {role: self.selection.models[role] for role in sorted(fresh)}
         watch = (watcher or Progress()).fetching
-        got = loader.prepare(replace(self.selection, models=chosen), watch)
+        got = loader.prepare(changed(self.selection, models=chosen), watch)
         self._fetched |= fresh
         left = {r: m for r, m in self.selection.models.items() if r in got.models or r not in fresh}
         left |= got.models
         same = left == self.selection.models
-        self._models.selection = replace(self.selection, models=left, missing=got.missing)
+        self._models.selection = changed(self.selection, models=left, missing=got.missing)
         return same
 
     def process_frame(

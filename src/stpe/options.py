@@ -7,7 +7,6 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -153,10 +152,12 @@ def engine_options(command: F) -> F:
             click.option("--concepts", metavar="A,B",
                          help="What to look for: words, or lists of them: @general, @game."),
             click.option("--context", default="", metavar="TEXT", help="Told to the captions."),
-            click.option("--camera", type=click.Path(), default="", metavar="FILE",
-                         help="Intrinsics, poses, depth: JSON, RealEstate10K, TUM, 7-Scenes."),
-            click.option("--state", metavar="LOG",
-                         help="Log of the game or robot: JSON, JSONL, CSV, Parquet, MCAP."),
+            click.option("--camera", multiple=True, metavar="[SOURCE=]FILE",
+                         help="Intrinsics, poses, depth: JSON, RealEstate10K, TUM, 7-Scenes. Of "
+                         "several sources as --state."),
+            click.option("--state", multiple=True, metavar="[SOURCE=]LOG",
+                         help="Log of the game or robot: JSON, JSONL, CSV, Parquet, MCAP. Of "
+                         "several sources: once for each in their order, or SOURCE=LOG."),
             click.option("--pooling", metavar="FILE",
                          help="Module of `stpe train --weights`; else parameter-free pooling."),
         )
@@ -166,7 +167,8 @@ def engine_options(command: F) -> F:
 
 
 def arguments(chosen: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of `Engine.process` and `Engine.plan` from the options above."""
+    """Keyword arguments of `Engine.process` and `Engine.plan` from the options above, but for
+    `camera` and `state`, which are of a source."""
     return {
         "fps": chosen["fps"],
         "resolution": chosen["resolution"],
@@ -174,8 +176,6 @@ def arguments(chosen: dict[str, Any]) -> dict[str, Any]:
         "without": split(chosen["without"]) or (),
         "concepts": split(chosen["concepts"]) or (),
         "context": chosen["context"],
-        "camera": Path(chosen["camera"]) if chosen["camera"] else "",
-        "state": chosen["state"],
         "pooling": chosen["pooling"],
     }
 

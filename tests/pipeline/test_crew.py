@@ -74,8 +74,8 @@ def test_two_processes_make_what_one_makes(clip, alone, tmp_path):
         check(tmp_path / "ds", tables)
         pids = [process.pid for process, _ in engine._crew._members]
         assert len(pids) == 2
-        again = engine.process(clip, tmp_path / "ds", context="Well: ").videos[0]
-        changed = engine.process(clip, tmp_path / "ds", concepts=["cat"]).videos[0]
+        again = engine.process(clip, tmp_path / "ds", context="Well: ", replace=True).videos[0]
+        changed = engine.process(clip, tmp_path / "ds", concepts=["cat"], replace=True).videos[0]
         assert [process.pid for process, _ in engine._crew._members] == pids, "models stay loaded"
     assert not any(map(running, pids))
     assert counts(shared) == counts(report)

@@ -4,6 +4,7 @@ DATASET/
   dataset.json          the manifest; replaced atomically, so a commit is one rename
   tables/<table>.lance  one Lance dataset a table
   media/<sha256><suffix> the original sources, by content hash
+  plans/<plan key>.json  how the rows of the videos with that key were made
   artifacts/            outputs of stages, by content key (belongs to the pipeline)
   evaluation/           scorecards, <video_id>.json and .html (belongs to evaluate)
   search/               vectors of phrases, one file a text model (belongs to search)
@@ -18,6 +19,7 @@ import re
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -74,6 +76,20 @@ def table_path(root: Path, table: str) -> Path:
 def table_schema(table: str) -> pa.Schema:
     """Stored schema: `video_id`, then every signal of the table."""
     return pa.schema([VIDEO_ID, *schema(table)])
+
+
+def plan_path(root: Path, plan_key: str) -> Path:
+    """The note on how the rows of the videos with that plan key were made."""
+    return root / "plans" / f"{plan_key}.json"
+
+
+def read_plan(root: Path, plan_key: str) -> dict[str, Any] | None:
+    """What was noted of a plan; None where nothing was, or it cannot be read."""
+    try:
+        found = json.loads(plan_path(root, plan_key).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def find_media(root: Path, sha256: str) -> Path | None:

@@ -7,11 +7,12 @@ versions past the pinned ones, and the next writer rolls them back.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -28,12 +29,15 @@ from stpe.dataset.layout import (
     Manifest,
     find_media,
     local,
+    plan_path,
     read_manifest,
     sync,
     table_path,
     table_schema,
+    write_atomically,
     write_manifest,
 )
+from stpe.dataset.stored import Stored
 from stpe.errors import DatasetError, SourceError
 from stpe.signals import TABLES
 
@@ -82,6 +86,7 @@ class DatasetWriter:
             except OSError as error:
                 raise self._unusable(error) from None
             self._manifest = self._roll_back(read_manifest(self.path))
+            self._forget_plans()
         except BaseException:
             self._lock.release()
             raise
@@ -109,6 +114,11 @@ class DatasetWriter:
     def sealed(self, video_id: str) -> str | None:
         """The plan key that `video_id` was committed with, or None if it is not in the dataset."""
         return self._manifest.videos.get(video_id)
+
+    @property
+    def stored(self) -> Stored:
+        """What was last committed."""
+        return Stored(self.path, self._manifest)
 
     def add_media(self, sha256: str, path: str | Path) -> Path:
         """Copy a source into `media/`, atomically; nothing happens if it is there already.
@@ -149,7 +159,12 @@ class DatasetWriter:
         return target
 
     def commit(
-        self, video_id: str, plan_key: str, tables: Mapping[str, Iterable[pa.RecordBatch]]
+        self,
+        video_id: str,
+        plan_key: str,
+        tables: Mapping[str, Iterable[pa.RecordBatch]],
+        keep: Collection[str] = (),
+        plan: Mapping[str, Any] | None = None,
     ) -> None:
         """Replace all rows of a video in all tables, and seal it. All of it happens or none.
 
@@ -158,7 +173,10 @@ class DatasetWriter:
             plan_key: what the rows depend on; `sealed` gives it back.
             tables: rows of each table, sorted by key, as batches of the table's schema or of some
                 of its columns (`stpe.signals.schema`); columns not given are null. `video_id` is
-                added here. Batches are streamed: memory does not grow with the table.
+                added here. Batches are streamed: memory does not grow with the table. They may
+                read what is `stored`.
+            keep: tables whose rows of the video stay as they are.
+            plan: how the rows are made, as JSON; `Stored.plan` gives it back.
 
         Raises:
             DatasetError: the folder cannot be written. Errors raised while a batch is made pass
@@ -170,7 +188,9 @@ class DatasetWriter:
         with self._whole_or_not() as started:
             versions = dict(self._manifest.tables)
             replaced = video_id in self._manifest.videos
-            for table in TABLES:
+            if plan is not None:
+                self._note(plan_key, plan)
+            for table in (t for t in TABLES if t not in keep):
                 if replaced and table in versions:
                     versions[table] = self._delete(table, video_id)
                 version = self._append(table, video_id, tables.get(table, ()))
@@ -198,6 +218,20 @@ class DatasetWriter:
         for begun in (".writing-*", "media/.writing-*", "artifacts/*/.writing-*"):
             for left in self.path.glob(begun):
                 left.unlink(missing_ok=True)
+
+    def _note(self, plan_key: str, plan: Mapping[str, Any]) -> None:
+        path = plan_path(self.path, plan_key)
+        with writing(path):
+            if not path.exists():
+                path.parent.mkdir(exist_ok=True)
+                write_atomically(path, json.dumps(plan, sort_keys=True).encode())
+
+    def _forget_plans(self) -> None:
+        """Remove notes on plans that no video has any more."""
+        used = {plan_path(self.path, key) for key in self._manifest.videos.values()}
+        for path in (self.path / "plans").glob("*"):
+            if path not in used:
+                path.unlink(missing_ok=True)
 
     @contextmanager
     def _whole_or_not(self) -> Iterator[float]:

@@ -45,12 +45,14 @@ class Execution:
 
     Attributes:
         timeline: chunk borders, base rows, measured facts.
+        timeline_key: of its artifact.
         keys: artifact of each stage and chunk (None for a whole-video stage).
         spent: cost of each stage in this run.
         reader: gives the rows of any table.
     """
 
     timeline: Timeline
+    timeline_key: str
     keys: Mapping[tuple[str, int | None], str]
     spent: Mapping[str, Spent]
     reader: Reader
@@ -90,7 +92,7 @@ def execute(
         else:
             run.alone()
     assert run.timeline is not None
-    return Execution(run.timeline, run.ring.keys, run.jobs.spent, run.reader)
+    return Execution(run.timeline, run.ring.timeline, run.ring.keys, run.jobs.spent, run.reader)
 
 
 def execute_share(

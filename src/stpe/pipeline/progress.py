@@ -17,6 +17,9 @@ class Progress:
     def sources(self, count: int) -> None:
         """A run over so many sources begins."""
 
+    def note(self, line: str) -> None:
+        """Something worth a line: what was found in a folder, or passed over."""
+
     def source(self, info: SourceInfo, stages: Mapping[str, float]) -> None:
         """A source begins; `stages` in the plan's order, each with its expected share of work."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stpe.pipeline.change import Change
+
 
 @dataclass(frozen=True)
 class StageReport:
@@ -31,6 +33,7 @@ class VideoReport:
         rows: rows of each table.
         stages: what each stage cost, in the plan's order.
         warnings: what was wrong with the source.
+        change: what became of the signals that the dataset held of it before; None if it held none.
     """
 
     uri: str
@@ -42,6 +45,7 @@ class VideoReport:
     rows: dict[str, int] = field(default_factory=dict)
     stages: tuple[StageReport, ...] = ()
     warnings: tuple[str, ...] = ()
+    change: Change | None = None
 
     @property
     def failure(self) -> str:

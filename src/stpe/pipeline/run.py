@@ -8,17 +8,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from stpe.calibration import calibrated, digest
+from stpe.calibration import calibrated
 from stpe.dataset.writer import DatasetWriter
+from stpe.errors import UsageError
 from stpe.geometry.pose_times import poses_of
-from stpe.pipeline.artifacts import ArtifactStore, content_key
+from stpe.pipeline import sampling
+from stpe.pipeline.artifacts import ArtifactStore
 from stpe.pipeline.crew import Crew
 from stpe.pipeline.estimate import shares
 from stpe.pipeline.executor import Execution, execute
+from stpe.pipeline.holding import Holding, refusal, video_id
 from stpe.pipeline.jobs import Models
 from stpe.pipeline.plan import Plan, Read, precision_of
 from stpe.pipeline.progress import Progress
 from stpe.pipeline.reader import Reader
+from stpe.pipeline.recipe import Recipe
 from stpe.pipeline.report import StageReport, VideoReport
 from stpe.signals import schema
 from stpe.video.limits import Limits
@@ -26,27 +30,6 @@ from stpe.video.opening import open_source
 from stpe.video.source import Source
 
 _BATCH_BYTES = 4 * 2**20
-
-
-def video_id(sha256: str) -> str:
-    """The id of the video with that content."""
-    return sha256[:16]
-
-
-def plan_key(plan: Plan) -> str:
-    """Hash of all that a plan's rows depend on, beside the source."""
-    return content_key(
-        {
-            "sampling": [plan.sampling.fps, plan.sampling.size, plan.sampling.long_side],
-            "stages": [
-                [n.name, n.stage.version, plan.options(n), plan.models(n)] for n in plan.nodes
-            ],
-            "stored": sorted(plan.stored),
-            "absent": dict(plan.absent),
-            "calibration": digest(),
-            **plan.sampling.key,
-        }
-    )
 
 
 def process_source(
@@ -58,16 +41,21 @@ def process_source(
     workers: int | None = None,
     limits: Limits | None = None,
     crew: Crew | None = None,
+    replace: bool = False,
 ) -> VideoReport:
     """Process a source and seal it, or find that it is sealed. A crew shares the chunks.
 
+    Args:
+        replace: what is stored may be renewed or dropped.
+
     Raises:
+        UsageError: something stored would be, and may not.
         StpeError: whatever is wrong with the source, a stage or the disk. The dataset then has
             the rows of this source that it had before, or none.
     """
     begun = time.perf_counter()
     with opened(plan, uri, limits) as source:
-        if sealed(plan, source, writer):
+        if sealed(plan, uri, source, writer, replace):
             return unchanged(uri, source, begun)
         progress.source(source.info, shares(plan, source.info))
         store = ArtifactStore(writer.path / "artifacts")
@@ -92,9 +80,16 @@ def opened(plan: Plan, uri: str, limits: Limits | None) -> Source:
     return source
 
 
-def sealed(plan: Plan, source: Source, writer: DatasetWriter) -> bool:
-    """Whether the dataset has what the plan makes of the source."""
-    return writer.sealed(video_id(source.info.sha256)) == plan_key(plan)
+def sealed(plan: Plan, uri: str, source: Source, writer: DatasetWriter, replace: bool) -> bool:
+    """Whether the dataset has all that the plan makes of the source.
+
+    Raises:
+        UsageError: what is stored would be renewed or dropped, and `replace` is not set.
+    """
+    change = Holding(writer.stored, video_id(source.info.sha256)).change(Recipe.of(plan))
+    if change.loses and not replace:
+        raise UsageError(refusal(uri, writer.path, change))
+    return change.nothing
 
 
 def unchanged(uri: str, source: Source, begun: float) -> VideoReport:
@@ -121,16 +116,19 @@ def seal(
     noted |= dict.fromkeys(_nothing_found(plan, done, facts))
     # A member of a crew that opened the packed media did not see what lay beside it.
     warnings = list(dict.fromkeys([*done.timeline.facts["warnings"], *info.warnings, *noted]))
+    holding, recipe = Holding(writer.stored, identity), Recipe.of(plan)
+    if holding.change(recipe).keeps:
+        before = writer.stored.rows_of("videos", identity, ["warnings"])["warnings"].to_pylist()
+        warnings = list(dict.fromkeys([*(before[0] or ()), *warnings]))
     done.reader.facts = {**done.reader.facts, "warnings": warnings}
     writer.add_media(info.sha256, source.media)
     counts: dict[str, int] = {}
-    tables = {
-        table: _counted(table, _batches(read, done, plan), counts, progress)
-        for table, read in plan.tables.items()
-    }
-    provenance = _provenance(plan, done, facts)
-    tables["artifacts"] = _counted("artifacts", iter([provenance]), counts, progress)
-    writer.commit(identity, plan_key(plan), tables)
+    made = {table: _batches(read, done, plan) for table, read in plan.tables.items()}
+    made["artifacts"] = iter([_provenance(plan, done, facts)])
+    joined = holding.joined(recipe, made)
+    tables = {t: _counted(t, batches, counts, progress) for t, batches in joined.tables.items()}
+    noted_plan = joined.recipe.document()
+    writer.commit(identity, joined.recipe.key, tables, joined.untouched, noted_plan)
     reports = tuple(
         StageReport(name, spent.seconds, spent.windows, spent.made, spent.reused)
         for name, spent in done.spent.items()
@@ -144,6 +142,7 @@ def seal(
         rows=counts,
         stages=reports,
         warnings=tuple(warnings),
+        change=joined.change if joined.change.keeps else None,
     )
 
 
@@ -184,8 +183,17 @@ def _counted(
 def _provenance(
     plan: Plan, done: Execution, facts: Mapping[str, Mapping[str, Any]]
 ) -> pa.RecordBatch:
-    """The `artifacts` rows: what each stage made of each chunk, and which stages are absent."""
-    records: list[dict[str, Any]] = []
+    """The `artifacts` rows: what decoding found, what each stage made of each chunk, and which
+    stages are absent."""
+    records: list[dict[str, Any]] = [
+        {
+            "stage": "decode",
+            "version": sampling.VERSION,
+            "key": done.timeline_key,
+            "models": [],
+            "rows": done.timeline.frames.num_rows,
+        }
+    ]
     for node in plan.nodes:
         models = [
             {

@@ -6,9 +6,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from stpe.dataset.writer import DatasetWriter
-from stpe.errors import StpeError
+from stpe.errors import StpeError, UsageError
 from stpe.pipeline.artifacts import ArtifactStore
 from stpe.pipeline.crew import Crew, Made, share_of
 from stpe.pipeline.estimate import shares
@@ -31,22 +32,28 @@ class _Running:
 
     number: int
     uri: str
+    plan: Plan
     source: Source
     begun: float
     heard: dict[str, float] = field(default_factory=dict)
 
 
 def process_whole(
-    plan: Plan,
+    plans: Callable[[int], Plan],
     uris: Sequence[str],
     writer: DatasetWriter,
     models: Models,
     progress: Progress,
     crew: Crew,
     limits: Limits | None = None,
+    replace: bool = False,
 ) -> Iterator[Ended]:
     """Process sources, as many at once as the crew has members, in their order as far as they are
     done. What a member raised, or that it died, is of its source alone.
+
+    Args:
+        plans: gives the plan of a source by its number.
+        replace: what is stored may be renewed or dropped.
 
     Where the caller stops asking, members are ended and nothing more is sealed.
     """
@@ -61,12 +68,12 @@ def process_whole(
             if waiting and idle:
                 number, uri = waiting.popleft()
                 begun = time.perf_counter()
-                ended = _begin(plan, uri, writer, limits)
-                if isinstance(ended, Source):
+                ended = _begin(partial(plans, number), uri, writer, limits, replace)
+                if isinstance(ended, tuple):
                     member = idle.pop()
-                    one = running[member] = _Running(number, uri, ended, begun)
-                    crew.give(member, share_of(plan, ended, store.root))
-                    view.begins(one, plan)
+                    one = running[member] = _Running(number, uri, *ended, begun)
+                    crew.give(member, share_of(one.plan, one.source, store.root))
+                    view.begins(one)
                     continue
             else:
                 member, answer = crew.take(lambda m: view.of(running[m]))
@@ -74,9 +81,9 @@ def process_whole(
                 idle.append(member)
                 number, begun = one.number, one.begun
                 with one.source:
-                    ended = _sealed(plan, one, writer, models, store, answer)
+                    ended = _sealed(one, writer, models, store, answer)
             yield number, begun, ended
-            view.ended(list(running.values()), plan)
+            view.ended(list(running.values()))
         finished = True
     finally:
         for one in running.values():
@@ -86,22 +93,30 @@ def process_whole(
 
 
 def _begin(
-    plan: Plan, uri: str, writer: DatasetWriter, limits: Limits | None
-) -> Source | VideoReport | Exception:
-    """The open source, or how it ended already."""
+    choose: Callable[[], Plan],
+    uri: str,
+    writer: DatasetWriter,
+    limits: Limits | None,
+    replace: bool,
+) -> tuple[Plan, Source] | VideoReport | Exception:
+    """The plan and the open source, or how it ended already."""
     begun = time.perf_counter()
     try:
+        plan = choose()
         source = opened(plan, uri, limits)
     except Exception as error:
         return error
-    if not sealed(plan, source, writer):
-        return source
+    try:
+        if not sealed(plan, uri, source, writer, replace):
+            return plan, source
+    except UsageError as error:
+        source.close()
+        return error
     with source:
         return unchanged(uri, source, begun)
 
 
 def _sealed(
-    plan: Plan,
     one: _Running,
     writer: DatasetWriter,
     models: Models,
@@ -111,8 +126,8 @@ def _sealed(
     if isinstance(answer, StpeError):
         return answer
     try:
-        done = execute(plan, one.source, store, models, made=answer)
-        return seal(plan, one.uri, one.source, writer, done, store, Progress(), one.begun)
+        done = execute(one.plan, one.source, store, models, made=answer)
+        return seal(one.plan, one.uri, one.source, writer, done, store, Progress(), one.begun)
     except Exception as error:
         return error
 
@@ -124,25 +139,25 @@ class _View:
         self._watcher = watcher
         self._shown: _Running | None = None
 
-    def begins(self, one: _Running, plan: Plan) -> None:
+    def begins(self, one: _Running) -> None:
         """A member begins with a source."""
         if self._shown is None:
-            self._show(one, plan)
+            self._show(one)
 
     def of(self, one: _Running) -> Progress:
         """What hears how far a source is."""
         return _Heard(one, lambda: self._watcher if self._shown is one else Progress())
 
-    def ended(self, left: Sequence[_Running], plan: Plan) -> None:
+    def ended(self, left: Sequence[_Running]) -> None:
         """The watcher was told of the end of a source: it is shown what still runs."""
         self._shown = None
         if left:
-            self._show(min(left, key=lambda other: other.number), plan)
+            self._show(min(left, key=lambda other: other.number))
 
-    def _show(self, one: _Running, plan: Plan) -> None:
+    def _show(self, one: _Running) -> None:
         self._shown = one
         info = one.source.info
-        self._watcher.source(info, shares(plan, info))
+        self._watcher.source(info, shares(one.plan, info))
         for stage, video_s in one.heard.items():
             self._watcher.advance(stage, video_s, reused=True)
 

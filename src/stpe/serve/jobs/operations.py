@@ -65,6 +65,7 @@ def _process(
         without=() if told else _CAPTIONS,
         context=asked.context,
         image_fps=image_fps,
+        replace=True,
         limits=worker.limits,
         progress=worker.progress,
     )
