@@ -8,8 +8,8 @@ import stpe
 ROOT = Path(stpe.__file__).parent
 #: From the ground up. `dataset` knows nothing of models, `stages` nothing of what runs them.
 ROOMS = (
-    "errors", "allocator", "options", "signals", "calibration", "rle", "clocks", "video",
-    "geometry", "tracking", "state", "narrate", "dataset", "models", "stages", "simulate",
+    "errors", "allocator", "strict_json", "options", "signals", "calibration", "rle", "clocks",
+    "video", "geometry", "tracking", "state", "narrate", "dataset", "models", "stages", "simulate",
     "pipeline", "engine", "evaluate", "search", "train", "demo", "serve", "client", "consume",
     "certificates", "console", "keep", "cli", "__main__",
 )  # fmt: skip
@@ -40,3 +40,17 @@ def test_no_room_imports_one_above_it():
                     wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
             assert top, f"{path.relative_to(ROOT)}:{line} is a relative import"
     assert not wrong, "\n".join(wrong)
+
+
+def test_json_is_written_without_words_that_no_parser_knows():
+    """NaN and Infinity: `strict_json` writes null for them, anything else refuses them."""
+    loose = []
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func) in ("json.dumps", "json.dump")
+                and not any(k.arg == "allow_nan" for k in node.keywords)
+            ):
+                loose.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not loose, f"strict_json.dumps, or allow_nan=False: {', '.join(loose)}"

@@ -243,11 +243,11 @@ def summary(console: Console, result: Any) -> None:
         table = Table("stage", box=None, pad_edge=False)
         for name in ("seconds", "s / video minute", "windows", "chunks made", "reused"):
             table.add_column(name, justify="right")
-        for i, stage in enumerate(done[0].stages):
-            same = [v.stages[i] for v in done]
+        for name in dict.fromkeys(stage.name for v in done for stage in v.stages):
+            same = [stage for v in done for stage in v.stages if stage.name == name]
             seconds = sum(s.seconds for s in same)
             table.add_row(
-                stage.name,
+                name,
                 f"{seconds:.1f}",
                 f"{seconds / minutes:.1f}" if minutes else "",
                 str(sum(s.windows for s in same)),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stpe import strict_json
 from stpe.dataset.export import export
 from stpe.dataset.reader import Dataset, open_dataset
 from stpe.dataset.writer import DatasetWriter
@@ -168,7 +169,7 @@ def _lens(recording: Recording) -> str:
     """The camera's intrinsics, which a game knows as it knows its state, as `--camera` takes them;
     no poses."""
     facts = json.loads((recording.truth / "truth.json").read_text(encoding="utf-8"))
-    return json.dumps(facts["intrinsics"])
+    return strict_json.dumps(facts["intrinsics"])
 
 
 def _exported(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from stpe import strict_json
 from stpe.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -182,8 +181,7 @@ def arguments(chosen: dict[str, Any]) -> dict[str, Any]:
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
-    json.dump(document, sys.stdout, indent=1, default=_plain)
-    sys.stdout.write("\n")
+    print(strict_json.dumps(document, indent=1, default=_plain))
 
 
 def _plain(value: Any) -> Any:

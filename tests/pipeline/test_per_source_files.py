@@ -1,9 +1,12 @@
 """One state log and one camera file a source."""
 
+import io
 import json
+import zipfile
 
 import pytest
 import toys
+from PIL import Image
 
 from stpe import cli
 from stpe.dataset.reader import open_dataset
@@ -89,6 +92,45 @@ def test_each_source_gets_its_own_log(recordings, capsys):
     code, said = stpe(clips / "0.mp4", "--state", logs[1])
     assert code == 2
     assert "state_log is given another state" in said
+
+
+def strict(text):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_what_is_no_number_is_null_in_states_and_exports(recordings, capsys):
+    player = {"health": float("nan"), "at": [1.0, float("-inf")]}
+    rows = json.dumps([{"frame": i, "player": player} for i in range(48)])
+    (recordings / "nan.json").write_text(rows)
+    frames = recordings / "frames.zip"
+    with zipfile.ZipFile(frames, "w") as archive:
+        for n in range(3):
+            picture = io.BytesIO()
+            Image.new("RGB", (32, 32), (80 * n, 0, 0)).save(picture, "PNG")
+            archive.writestr(f"{n}.png", picture.getvalue())
+            archive.writestr(f"{n}.json", '{"player": {"health": NaN, "at": [Infinity]}}')
+    sources = (recordings / "clips" / "0.mp4", frames)
+    out = recordings / "ds"
+    asked = ("--signals", "frames.state", "--state", f"0.mp4={recordings / 'nan.json'}", "--json")
+    code = cli.run(["process", *map(str, sources), "--out", str(out), *asked])
+    result = strict(capsys.readouterr().out)
+    assert code == 0
+    for video, name in zip(result["videos"], ("log", "frames"), strict=True):
+        assert any("NaN" in warning and name in warning for warning in video["warnings"])
+    states = [s for s in open_dataset(out).arrow("frames")["state"].to_pylist() if s]
+    assert states
+    for state in map(strict, states):
+        assert state["player"]["health"] is None
+        assert None in state["player"]["at"]
+    assert (
+        cli.run(["export", str(out), "--format", "analysis", "--out", str(recordings / "a")]) == 0
+    )
+    assert [p.suffix for p in (recordings / "a").rglob("*.json")] or (recordings / "a").is_file()
+    for path in [p for p in (recordings / "a", *(recordings / "a").rglob("*")) if p.is_file()]:
+        strict(path.read_text())
 
 
 def test_a_mapping_with_a_missing_and_a_damaged_log(recordings):

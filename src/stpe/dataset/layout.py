@@ -128,7 +128,9 @@ def read_manifest(root: Path) -> Manifest:
 def write_manifest(root: Path, manifest: Manifest) -> None:
     """Replace the manifest atomically and durably."""
     content = {"format": FORMAT, "tables": manifest.tables, "videos": manifest.videos}
-    write_atomically(root / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(
+        root / MANIFEST, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+    )
 
 
 def write_atomically(path: Path, data: bytes) -> None:

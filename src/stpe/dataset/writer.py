@@ -224,7 +224,7 @@ class DatasetWriter:
         with writing(path):
             if not path.exists():
                 path.parent.mkdir(exist_ok=True)
-                write_atomically(path, json.dumps(plan, sort_keys=True).encode())
+                write_atomically(path, json.dumps(plan, sort_keys=True, allow_nan=False).encode())
 
     def _forget_plans(self) -> None:
         """Remove notes on plans that no video has any more."""

@@ -66,6 +66,6 @@ def _known(path: Path) -> str:
     with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
         note.parent.mkdir(parents=True, exist_ok=True)
         half = note.with_suffix(f".{os.getpid()}")
-        half.write_text(json.dumps([*facts, found]))
+        half.write_text(json.dumps([*facts, found], allow_nan=False))
         half.replace(note)
     return found

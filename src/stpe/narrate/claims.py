@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stpe import strict_json
 from stpe.narrate.facts import Claim, Clause, FrameFacts, Row, Thing
 from stpe.narrate.words import direction
 
@@ -89,4 +90,4 @@ def told(clauses: Iterable[Clause]) -> str:
         for text, clause in seen.items()
         for claim in clause.claims
     ]
-    return json.dumps(rows, sort_keys=True, ensure_ascii=False)
+    return strict_json.dumps(rows, sort_keys=True, ensure_ascii=False)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from stpe import strict_json
 from stpe.narrate import phrases, setting
 from stpe.narrate.claims import told
 from stpe.narrate.facts import Clause, FrameFacts, Thing
@@ -53,7 +53,7 @@ def narrate_frame(facts: FrameFacts) -> Captions:
     )
     levels = (brief, normal, detailed)
     evidence = {c.text: list(c.rows) for level in levels for group in level for c in group}
-    shown = json.dumps(evidence, sort_keys=True, ensure_ascii=False)
+    shown = strict_json.dumps(evidence, sort_keys=True, ensure_ascii=False)
     claims = told(c for level in levels for group in level for c in group)
     return Captions(_text(brief), _text(normal), _text(detailed), shown, claims)
 

@@ -30,7 +30,7 @@ _COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 def content_key(facts: Mapping[str, Any]) -> str:
     """sha256 of the canonical JSON of `facts`."""
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -78,7 +78,7 @@ class ArtifactStore:
                         _put(archive, f"{name}.arrow", table)
                     if artifact.state is not None:
                         _put(archive, f"{_STATE}.arrow", artifact.state)
-                    facts = json.dumps(artifact.facts, sort_keys=True)
+                    facts = json.dumps(artifact.facts, sort_keys=True, allow_nan=False)
                     archive.writestr(zipfile.ZipInfo(_FACTS, _EPOCH), facts)
                 file.flush()
                 os.fsync(file.fileno())

@@ -6,7 +6,6 @@ one of the next, so the borders do not depend on which other grids are decoded i
 
 from __future__ import annotations
 
-import json
 import math
 from bisect import bisect_right
 from collections import deque
@@ -17,6 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from stpe import strict_json
+from stpe.models.notes import note
 from stpe.pipeline.artifacts import Artifact, ArtifactStore
 from stpe.signals import schema
 from stpe.stages.stage import ANALYSIS, Span
@@ -118,16 +119,25 @@ class Timeline:
 
 def base_rows(frames: Iterable[Frame]) -> pa.Table:
     """`frames` rows of analysis frames; state that travelled with a frame is matched by frame."""
+    frames = list(frames)
+    if any(strict_json.holds_no_number(frame.state) for frame in frames):
+        note("states that came with the frames hold NaN or Infinity: null in frames.state")
     records = [
         {
             "frame_index": frame.index,
             "pts": frame.pts,
-            "state": None if frame.state is None else json.dumps(frame.state, sort_keys=True),
+            "state": None
+            if frame.state is None
+            else strict_json.dumps(frame.state, sort_keys=True),
             "alignment": None if frame.state is None else "frame",
         }
         for frame in frames
     ]
     return pa.Table.from_pylist(records, schema=BASE_ROWS)
+
+
+def _text(state: dict[str, Any] | None) -> str | None:
+    return None if state is None else strict_json.dumps(state, sort_keys=True)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from typing import Any
 
 from stpe.errors import SourceError
 from stpe.models.backends.openvino.session import core_count
+from stpe.models.notes import noted
 from stpe.pipeline.artifacts import ArtifactStore
 from stpe.pipeline.chunks import Chunk, Cutter, Margin, Timeline
 from stpe.pipeline.crew import Crew, Made, Share, share_chunks
@@ -223,7 +224,7 @@ class _Run:
             if found:
                 self._release(found, chunk)
 
-        with closing(sample(self.source, list(grids.values()))) as sampler:
+        with noted() as notes, closing(sample(self.source, list(grids.values()))) as sampler:
             for item in sampler:
                 for chunk in cutter.push(item):
                     take(chunk)
@@ -233,6 +234,7 @@ class _Run:
             raise SourceError("the source yields no frame; check the file or re-encode it")
         frames = concat([chunk.rows for chunk in done])
         facts = _facts(self.source, sampler.measured)
+        facts["warnings"] += notes
         self.timeline = Timeline.of(frames, [chunk.span for chunk in done], facts)
         self._measured(self.timeline)
         self._drain()

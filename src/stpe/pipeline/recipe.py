@@ -96,7 +96,7 @@ class Recipe:
                 for role, found in plan.models(node).items()
             }
             upstream = tuple(key_of[name] for name in node.upstream)
-            options = json.loads(json.dumps(plan.options(node)))
+            options = json.loads(json.dumps(plan.options(node), allow_nan=False))
             made = StageRecipe(node.name, node.stage.version, options, models, upstream)
             reads = [
                 [read.table, read.creator, sorted((s or "", c) for s, c in read.columns.items())]

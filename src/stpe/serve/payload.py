@@ -4,7 +4,6 @@ is decoded."""
 from __future__ import annotations
 
 import base64
-import binascii
 import struct
 from pathlib import Path
 
@@ -45,12 +44,22 @@ _BYTES_A_PIXEL = 12
 #: JPEG's start-of-frame markers, which hold the size.
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
+#: The URL-safe alphabet's own digits in the standard one.
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+
 
 def decode_base64(text: str, name: str) -> bytes:
-    """The bytes behind standard base64. Raises InvalidInputError naming the field."""
+    """The bytes behind base64, standard or URL-safe, padded or not, perhaps in lines (white space
+    is skipped), perhaps a data URL. Raises InvalidInputError naming the field."""
     try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        digits = text.encode("ascii")
+        if digits[:5].lower() == b"data:":
+            head, _, digits = digits.partition(b",")
+            if not head.lower().rstrip().endswith(b";base64"):
+                raise InvalidInputError(f"{name} is a data URL without base64")
+        digits = digits.translate(_STANDARD, b" \t\r\n\v\f").rstrip(b"=")
+        data = base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
+    except ValueError:  # binascii.Error is one
         raise InvalidInputError(f"{name} is not base64") from None
     if not data:
         raise InvalidInputError(f"{name} is empty")

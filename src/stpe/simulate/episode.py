@@ -117,7 +117,7 @@ def _run(
         start_new_session=True,  # so that an engine that the recorder started ends with it
     )
     try:
-        out, said = process.communicate(json.dumps(settings), timeout=timeout_s)
+        out, said = process.communicate(json.dumps(settings, allow_nan=False), timeout=timeout_s)
     except BaseException as error:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

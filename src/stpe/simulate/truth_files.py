@@ -25,7 +25,6 @@ Columns that an engine has nothing for are null in every row.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +36,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from stpe import strict_json
 from stpe.signals import RLE
 
 #: Readers of version 1 read these files too: columns were added and none changed.
@@ -135,7 +135,7 @@ class TruthWriter:
         **rows: list[dict[str, Any]],
     ) -> None:
         """Append one frame's truth; `rows` are those of the other tables, by name."""
-        self._log.write(json.dumps(state, separators=(",", ":")) + "\n")
+        self._log.write(strict_json.dumps(state, separators=(",", ":")) + "\n")
         cv2.imwrite(str(self._folder / "depth" / f"{self._count:06d}.png"), depth_HW)
         self._pending["frames"].append(frame)
         for name, found in rows.items():
@@ -166,5 +166,5 @@ class TruthWriter:
             file.close()
         if error is None:
             facts = {"version": VERSION, **self._facts, "frames": self._count}
-            text = json.dumps(facts, indent=2, sort_keys=True)
+            text = strict_json.dumps(facts, indent=2, sort_keys=True)
             (self._folder / "truth.json").write_text(text + "\n", encoding="utf-8")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from stpe import strict_json
 from stpe.geometry.camera_check import FOCAL_SHARES
 from stpe.geometry.supplied import supplied
 from stpe.signals import schema
@@ -59,7 +59,9 @@ class CameraCheck(Stage):
         checked = any(v is not None for v in found.values())
         verdict = "contradicted" if warnings else "agrees" if checked else "unknown"
         found["read_as"] = list(known.read_as)
-        document = json.dumps({"verdict": verdict, "warnings": warnings, **found}, sort_keys=True)
+        document = strict_json.dumps(
+            {"verdict": verdict, "warnings": warnings, **found}, sort_keys=True
+        )
         table = pa.table({"camera_check": [document]}, schema=schema("videos", ("camera_check",)))
         return Output({"videos": table})
 

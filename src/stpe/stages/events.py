@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from stpe import strict_json
 from stpe.signals import schema
 from stpe.stages.event_scene import camera_changes, shot_changes, state_changes
 from stpe.stages.event_screen import screen_fixed
@@ -107,7 +108,7 @@ def _table(events: list[Event]) -> pa.Table:
             "track_ids": list(event.track_ids),
             "description": event.description,
             "confidence": round(event.confidence, 4),
-            "evidence": json.dumps(event.evidence, sort_keys=True),
+            "evidence": strict_json.dumps(event.evidence, sort_keys=True),
         }
         for number, event in enumerate(events)
     ]

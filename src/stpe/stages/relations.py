@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pycocotools import mask as coco
 
+from stpe import strict_json
 from stpe.rle import with_bytes
 from stpe.signals import schema
 from stpe.stages.by_frame import rows_by_frame
@@ -64,7 +64,7 @@ def _rows(frame: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "subject_track_id": relation.subject.track_id,
             "object_track_id": relation.object.track_id,
             "confidence": round(relation.confidence, 4),
-            "evidence": json.dumps(_rounded(relation.evidence), sort_keys=True),
+            "evidence": strict_json.dumps(_rounded(relation.evidence), sort_keys=True),
         }
         for relation in relate([_body(o) for o in kept], [o.get("mask_rle") for o in kept])
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from stpe import strict_json
+from stpe.models.notes import note
 from stpe.narrate.state import GameState, state_of
 from stpe.narrate.transitions import transitions
 from stpe.signals import schema
@@ -33,7 +34,7 @@ class StateLogStage(Stage):
         "transitions.view_shift",
         "transitions.view_growth",
     )
-    version = "7"
+    version = "8"
     writes = ("frames.state", "frames.alignment", "frames.state_changes", "videos.alignment")
     options = ("state",)
     needs = ("state",)
@@ -60,14 +61,16 @@ class StateLogStage(Stage):
         states, how, changed = [], [], []
         for n, row in enumerate(row_of):
             found = row >= 0
-            states.append(json.dumps(_record(log, row), sort_keys=True) if found else None)
+            states.append(strict_json.dumps(_record(log, row), sort_keys=True) if found else None)
             how.append(certificate.method if found else "unaligned")
-            changed.append(json.dumps(between.get(n, []), sort_keys=True) if found else None)
+            changed.append(strict_json.dumps(between.get(n, []), sort_keys=True) if found else None)
+        if any(strict_json.holds_no_number(log.rows[row].state) for row in row_of if row >= 0):
+            note("the state log holds NaN or Infinity: null in frames.state")
         table = frames.select(["frame_index", "pts"])
         table = table.append_column("state", pa.array(states, pa.string()))
         table = table.append_column("alignment", pa.array(how, pa.string()))
         table = table.append_column("state_changes", pa.array(changed, pa.string()))
-        stored = {"alignment": [json.dumps(certificate.document(), sort_keys=True)]}
+        stored = {"alignment": [strict_json.dumps(certificate.document(), sort_keys=True)]}
         videos = pa.table(stored, schema=schema("videos", ("alignment",)))
         return Output({"frames": table, "videos": videos})
 

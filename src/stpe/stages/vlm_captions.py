@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from stpe import strict_json
 from stpe.models.captioning import LEVELS, NoAnswerError
 from stpe.narrate.contradictions import contradictions
 from stpe.signals import schema
@@ -53,7 +54,7 @@ class VlmCaptions(Stage):
         if told:
             claims = json.loads(row["caption_facts"] or "[]")
             found = contradictions([text for text in texts if text], claims)
-            against = json.dumps(found, ensure_ascii=False, sort_keys=True)
+            against = strict_json.dumps(found, ensure_ascii=False, sort_keys=True)
         values = {"frame_index": [frame.index], "pts": [frame.pts]}
         values |= {name: [v] for name, v in zip(_COLUMNS, (*texts, against), strict=True)}
         carried = {"shot_id": shot, "measured": row["caption_normal"], "said": texts[1] or ""}

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from stpe import strict_json
 from stpe.clocks.reading import in_seconds
 from stpe.clocks.stamps import stamp_in, stamp_of
 from stpe.clocks.units import SECONDS
@@ -59,10 +60,10 @@ def read_camera(given: str | Path) -> tuple[str, str]:
         document = _in_pts(document) if "clock" not in document else document
     if isinstance(document, dict) and isinstance(document.get("depth"), (str, dict)):
         document = {**document, "depth": _depth(document["depth"], folder)}
-    stored = json.dumps(document, sort_keys=True)
+    stored = strict_json.dumps(document, sort_keys=True)
     supplied(stored)  # wrong ones are refused here
     images = {key: document[key] for key in ("depth", "unit") if key in document}
-    return stored, json.dumps(images, sort_keys=True) if "depth" in images else ""
+    return stored, strict_json.dumps(images, sort_keys=True) if "depth" in images else ""
 
 
 def read_depth(

@@ -92,8 +92,13 @@ def probe(
     """
     import_torch()
     cut = windows(episodes)
-    there = [i for i in range(len(episodes)) if (cut.episode_W == i).any()]
-    if len(there) < LEAST_EPISODES or not cut.parts:
+    if not any(np.isfinite(e.position_N3).any() or np.isfinite(e.speed_N).any() for e in episodes):
+        raise UsageError(
+            f"none of {len(episodes)} videos has a matched state with a position or speed: process "
+            "them with --state LOG"
+        )
+    there = [i for i in range(len(episodes)) if (cut.episode_W == i).any()] if cut.parts else []
+    if len(there) < LEAST_EPISODES:
         raise UsageError(
             f"{len(there)} of {len(episodes)} videos have two seconds of aligned state with a "
             f"position or speed that changes; the probe needs {LEAST_EPISODES} to hold some out"

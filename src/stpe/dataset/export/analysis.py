@@ -13,6 +13,7 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
+from stpe import strict_json
 from stpe.dataset.export.scene import Scene, SceneFrame, names, scene
 from stpe.dataset.reader import Dataset
 
@@ -29,7 +30,9 @@ def write(dataset: Dataset, out: Path) -> None:
 def write_one(dataset: Dataset, video_id: str, out: Path) -> None:
     """One `analysis.json`."""
     document = analysis(dataset, video_id)
-    out.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    out.write_text(
+        strict_json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def analysis(dataset: Dataset, video_id: str) -> dict[str, Any]:

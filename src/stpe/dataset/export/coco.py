@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from stpe import strict_json
 from stpe.dataset.export.images import write_jpeg
 from stpe.dataset.export.scene import Scene, SceneFrame, scenes
 from stpe.dataset.reader import Dataset
@@ -46,7 +46,7 @@ def write(dataset: Dataset, out: Path) -> None:
         "annotations": annotations,
         "categories": [_category(name, number) for name, number in categories.items()],
     }
-    (out / "annotations.json").write_text(json.dumps(document))
+    (out / "annotations.json").write_text(strict_json.dumps(document))
 
 
 def _categories(dataset: Dataset) -> dict[str, int]:

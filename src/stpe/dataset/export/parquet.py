@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stpe import strict_json
 from stpe.dataset.layout import table_schema
 from stpe.dataset.reader import Dataset
 
@@ -38,7 +38,7 @@ def write(dataset: Dataset, out: Path) -> None:
         "videos": [{"video_id": v, "file_name": f} for v, f in files.items()],
         "tables": {t: {"file": f"data/{t}.parquet", "rows": dataset.tables[t]} for t in written},
     }
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (out / "manifest.json").write_text(strict_json.dumps(manifest, indent=1) + "\n")
     (out / "README.md").write_text(_card(written))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from stpe import strict_json
 from stpe.dataset.export.images import jpeg
 from stpe.dataset.export.scene import Scene, scenes
 from stpe.dataset.reader import Dataset
@@ -59,7 +59,7 @@ def _samples(scene: Scene) -> Iterator[tuple[str, dict[str, bytes]]]:
     for frame, image, (table, n) in zip(scene.frames, scene.images(), arrays, strict=True):
         objects = [{k: v for k, v in o.items() if k != "frame_index"} for o in frame.objects]
         facts: dict[str, Any] = {"video_id": scene.video_id, **frame.row, "objects": objects}
-        sample = {"jpg": jpeg(image), "json": json.dumps(facts).encode()}
+        sample = {"jpg": jpeg(image), "json": strict_json.dumps(facts).encode()}
         for column, shape in _ARRAYS.items():
             array = _array(table, n, column, shape)
             if array is not None:

@@ -27,7 +27,9 @@ class Costs:
 
     def __init__(self, device: str, model: str, software: str) -> None:
         self._about = {"device": device, "model": model, "software": software, "of": _VERSION}
-        key = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()
+        key = hashlib.sha256(
+            json.dumps(self._about, sort_keys=True, allow_nan=False).encode()
+        ).hexdigest()
         self._path = cache_folder() / "memory" / f"{key[:32]}.json"
         self._lock = threading.Lock()
         self.peaks: dict[str, dict[int, int]] = self._read()
@@ -59,7 +61,7 @@ class Costs:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 fresh = self._path.with_suffix(f".{threading.get_ident()}")
-                fresh.write_text(json.dumps(told, indent=1, sort_keys=True))
+                fresh.write_text(json.dumps(told, indent=1, sort_keys=True, allow_nan=False))
                 fresh.replace(self._path)
             except OSError:
                 return

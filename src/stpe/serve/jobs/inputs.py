@@ -22,15 +22,10 @@ Granularity = Literal["brief", "normal", "detailed"]
 
 def _base64(text: str) -> str:
     try:
-        decode_base64(plain(text), "the value")
+        decode_base64(text, "the value")
     except InvalidInputError as error:
         raise ValueError(str(error)) from None
     return text
-
-
-def plain(text: str) -> str:
-    """Base64 without the `data:...;base64,` that browsers put before it."""
-    return text.partition(",")[2] if text.startswith("data:") else text
 
 
 def _address(url: str) -> str:
@@ -42,7 +37,7 @@ def _address(url: str) -> str:
 Base64 = Annotated[
     str,
     Field(
-        description="standard base64, or a data: URL of it",
+        description="base64 of any alphabet, or a data: URL of it",
         json_schema_extra={
             "contentEncoding": "base64",
             "pattern": "^(data:[^,]*,)?(?:[A-Za-z0-9+/]{4})*"

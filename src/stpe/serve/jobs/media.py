@@ -12,7 +12,6 @@ from pathlib import Path
 from stpe.engine import Engine
 from stpe.errors import StpeError
 from stpe.pipeline.progress import Progress
-from stpe.serve.jobs.inputs import plain
 from stpe.serve.payload import decode_base64, decode_image, estimated_bytes
 from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits
@@ -54,7 +53,7 @@ def file(worker: Worker, base64: str | None, url: str | None, name: str) -> Iter
                 yield _fetched(worker, url or "", folder, most)
             else:
                 path = Path(folder, name)
-                path.write_bytes(decode_base64(plain(base64), name))
+                path.write_bytes(decode_base64(base64, name))
                 yield path
         except StpeError as error:
             # Where the file lay is nothing the client knows or should.
@@ -72,7 +71,7 @@ def image(worker: Worker, base64: str | None, url: str | None) -> tuple[ImageHW3
         with tempfile.TemporaryDirectory(prefix="stpe-job-") as folder:
             data = _fetched(worker, url or "", folder, _IMAGE_BYTES).read_bytes()
     else:
-        data = decode_base64(plain(base64), "the image")
+        data = decode_base64(base64, "the image")
     estimated_bytes(data, worker.limits)
     return decode_image(data, worker.limits), hashlib.sha256(data).hexdigest()[:16]
 

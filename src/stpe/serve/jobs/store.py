@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from stpe import strict_json
 from stpe.serve.failures import (
     ConflictError,
     NotFoundError,
@@ -113,7 +114,7 @@ class JobStore:
             TooManyRequestsError: enough is waiting.
             ConflictError: the key was used for another request.
         """
-        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
+        text = strict_json.dumps(data, sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(f"{operation}\n{text}".encode()).hexdigest()
         now = time.time()
         with self._database.transaction() as run:
@@ -241,7 +242,7 @@ class JobStore:
         return self._change(
             job_id,
             "status = 'COMPLETED', progress = 1, stage = NULL, input = NULL, output = ?, ended = ?",
-            (json.dumps(output), time.time()),
+            (strict_json.dumps(output), time.time()),
         )
 
     def fail(self, job_id: str, error: str, http_status: int) -> bool:
@@ -338,5 +339,5 @@ def _tell(run: Transaction, job_id: str) -> None:
         event["error"] = error
     run.run(
         "INSERT INTO stpe_job_events (job_id, number, data) VALUES (?, ?, ?)",
-        (job_id, version, json.dumps(event)),
+        (job_id, version, strict_json.dumps(event)),
     )

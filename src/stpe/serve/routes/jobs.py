@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Respons
 from pydantic import BaseModel, Field, RootModel
 from starlette.responses import StreamingResponse
 
+from stpe import strict_json
 from stpe.serve import fetch, problems
 from stpe.serve.jobs.media import Worker
 from stpe.serve.jobs.requests import Call
@@ -240,7 +240,7 @@ async def _stream(job_id: str, seen: int, jobs: Jobs) -> AsyncIterator[str]:
         change = jobs.signal.next()
         fresh = await jobs.call(jobs.runner.store.events, job_id, seen)
         for seen, event in fresh:
-            yield f"id: {seen}\ndata: {json.dumps(event)}\n\n"
+            yield f"id: {seen}\ndata: {strict_json.dumps(event)}\n\n"
             if event["status"] in ENDED:
                 return
         quiet = 0.0 if fresh else quiet + _LOOK_S

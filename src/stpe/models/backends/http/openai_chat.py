@@ -116,7 +116,7 @@ class OpenAIChat:
         key = os.environ.get(KEY)
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else json.dumps(body, allow_nan=False).encode()
         request = urllib.request.Request(self._base + path, data, headers)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
