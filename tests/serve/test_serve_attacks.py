@@ -28,6 +28,7 @@ from stpe.serve.failures import ForbiddenError, InvalidInputError, NotFoundError
 from stpe.serve.fetch import fetch, is_public
 from stpe.serve.metrics import Metrics
 from stpe.serve.paths import inside
+from stpe.serve.payload import decode_base64
 from stpe.serve.roles import Roles
 from stpe.serve.routes import health
 from stpe.serve.settings import Settings
@@ -131,8 +132,25 @@ def test_a_body_of_unknown_length_is_counted(strict):
     assert raw(strict, head) == 408
 
 
+def test_base64_of_any_kind():
+    data = bytes(range(256))
+    standard = base64.b64encode(data).decode()
+    for text in (
+        standard,
+        base64.encodebytes(data).decode(),
+        base64.encodebytes(data).decode().replace("\n", "\r\n"),
+        base64.urlsafe_b64encode(data).decode().rstrip("="),
+        f"data:application/octet-stream;base64,{standard}",
+        f" data:;base64,\n{standard}",
+    ):
+        assert decode_base64(text, "it") == data
+    for wrong in ("AAAAA", "AA=A", "AA*A", "data:text/plain,AAAA", "AAAA\u00e9"):
+        with pytest.raises(InvalidInputError):
+            decode_base64(wrong, "it")
+
+
 @pytest.mark.parametrize(
-    ("payload", "says"), [("%%%%", "base64"), ("AAA", "base64"), ("", "payloadBase64")]
+    ("payload", "says"), [("%%%%", "base64"), ("AAAAA", "base64"), ("", "payloadBase64")]
 )
 @pytest.mark.weights
 def test_malformed_base64(live, payload, says):

@@ -52,7 +52,7 @@ def decode_base64(text: str, name: str) -> bytes:
     """The bytes behind base64, standard or URL-safe, padded or not, perhaps in lines (white space
     is skipped), perhaps a data URL. Raises InvalidInputError naming the field."""
     try:
-        digits = text.encode("ascii")
+        digits = text.strip().encode("ascii")
         if digits[:5].lower() == b"data:":
             head, _, digits = digits.partition(b",")
             if not head.lower().rstrip().endswith(b";base64"):
