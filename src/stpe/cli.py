@@ -332,11 +332,19 @@ def export(dataset: Path, format_: str, out: Path) -> None:
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.argument("other", required=False, type=click.Path(path_type=Path))
 @click.option("--truth", help="Ground truth: a recording, MOT, masks, .flo, depth, poses, cuts.")
+@click.option(
+    "--truth-format", metavar="F", help="Of --truth, where its names leave it open: mot, ..."
+)
 @click.option("--video", help="Which video, where a dataset has several.")
 @json_option
 @common
 def evaluate(
-    dataset: Path, other: Path | None, truth: str | None, video: str | None, as_json: bool
+    dataset: Path,
+    other: Path | None,
+    truth: str | None,
+    truth_format: str | None,
+    video: str | None,
+    as_json: bool,
 ) -> int:
     """Score a dataset against ground truth, or compare OTHER with DATASET.
 
@@ -350,7 +358,7 @@ def evaluate(
         print(line, file=sys.stderr)
 
     if other is not None:
-        found = run.compare_paths(dataset, other, truth, video, say)
+        found = run.compare_paths(dataset, other, truth, video, say, truth_format)
         if as_json:
             print_json(found)
         else:
@@ -358,7 +366,7 @@ def evaluate(
         return int(found.worse)
     if truth is None:
         raise UsageError("give --truth PATH, or a second dataset to compare with")
-    done = run.evaluate_dataset(dataset, truth, video, say)
+    done = run.evaluate_dataset(dataset, truth, video, say, truth_format)
     if as_json:
         print_json(done.document())
     else:

@@ -62,8 +62,8 @@ def test_indexed_masks_are_instances_and_gaps_in_numbers_are_kept(tmp_path):
         cv2.imwrite(str(tmp_path / f"{number:05d}.png"), mask)
     truth = read_truth(tmp_path)
     assert truth.instances
-    assert sorted(truth.objects) == [0, 5]
-    assert [o.box_xyxy for o in truth.objects[5]] == [(3, 2, 9, 6), (20, 10, 25, 14)]
+    assert sorted(truth.objects) == [10, 15]
+    assert [o.box_xyxy for o in truth.objects[15]] == [(3, 2, 9, 6), (20, 10, 25, 14)]
 
 
 def test_flo_pair_marks_unknown_pixels(shared_data):

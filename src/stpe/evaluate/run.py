@@ -39,24 +39,31 @@ def evaluate_dataset(
     truth: Path | str,
     video_id: str | None = None,
     say: Callable[[str], None] = lambda line: None,
+    truth_format: str | None = None,
 ) -> Evaluation:
     """Score one video of a dataset, and write `evaluation/<video_id>.json` and `.html` into it.
 
     Args:
         truth: any kind that `read_truth` knows.
         video_id: may be left out where the dataset has one video.
-        say: told each step as it begins.
+        say: told each step as it begins, and what the truth was taken for.
+        truth_format: of the truth, as `stpe.evaluate.labels.declared` has it; None to find out.
 
     Raises:
-        UsageError: which video is not clear.
+        UsageError: which video is not clear, or there is no such format.
         DatasetError: no dataset.
         TruthError: the truth cannot be read, is about another video, or scores nothing.
     """
     dataset = open_dataset(path)
     video = choose_video(dataset, video_id)
-    (row,) = dataset.arrow("videos", video, ["width", "height"]).to_pylist()
+    (row,) = dataset.arrow("videos", video, ["width", "height", "frame_count"]).to_pylist()
+    every = dataset.arrow("transitions", video, ["pts"])["pts"].to_pylist()
+    times = every if len(every) == row["frame_count"] else None
     say(f"reading {truth}")
-    known = read_truth(truth, (row["width"], row["height"]))
+    size = row["width"], row["height"]
+    known = read_truth(truth, size, truth_format, row["frame_count"], times)
+    for text in known.read_as:
+        say(f"truth: {text}")
     say(f"scoring {video} against {known.kind} truth")
     card = evaluate(dataset, video, known)
     written = store(dataset.path, card)
@@ -73,6 +80,7 @@ def compare_paths(
     truth: Path | str | None = None,
     video_id: str | None = None,
     say: Callable[[str], None] = lambda line: None,
+    truth_format: str | None = None,
 ) -> Comparison:
     """B against A, each a dataset or a stored scorecard.
 
@@ -82,18 +90,22 @@ def compare_paths(
         UsageError: a path is neither, or a dataset was not scored yet.
         StpeError: as `evaluate_dataset` and `compare` do.
     """
-    return compare(*(_card(path, truth, video_id, say) for path in (a, b)))
+    return compare(*(_card(path, truth, video_id, say, truth_format) for path in (a, b)))
 
 
 def _card(
-    path: Path, truth: Path | str | None, video_id: str | None, say: Callable[[str], None]
+    path: Path,
+    truth: Path | str | None,
+    video_id: str | None,
+    say: Callable[[str], None],
+    truth_format: str | None,
 ) -> Scorecard:
     if path.is_file():
         return load(path)
     if not (path / MANIFEST).is_file():
         raise UsageError(f"{path} is neither a dataset nor a scorecard's JSON")
     if truth is not None:
-        return evaluate_dataset(path, truth, video_id, say).card
+        return evaluate_dataset(path, truth, video_id, say, truth_format).card
     dataset = open_dataset(path)
     video = choose_video(dataset, video_id)
     stored = path_of(dataset.path, video)

@@ -95,6 +95,7 @@ class Scorecard:
     """Everything scored on one video.
 
     Attributes:
+        truth_read_as: what the truth was taken for, a sentence each.
         unscored: group of signals to the reason why it has no row.
         blocks: stretches of time that the bootstrap draws from.
         plan_key: what the video's rows depended on when they were scored.
@@ -112,6 +113,7 @@ class Scorecard:
     unscored: Mapping[str, str]
     curves: tuple[Curve, ...] = ()
     trust: tuple[Trust, ...] = ()
+    truth_read_as: tuple[str, ...] = ()
 
     def row(self, name: str) -> Row | None:
         """The row called `signal metric`."""
@@ -184,6 +186,7 @@ def evaluate(dataset: Dataset, video_id: str, truth: Truth) -> Scorecard:
             for m in measures
             if m.belief is not None and len(m.belief.correct_N)
         ),
+        truth.read_as,
     )
 
 

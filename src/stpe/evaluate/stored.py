@@ -35,6 +35,7 @@ def load(path: Path) -> Scorecard:
         rows = [{**r, "draws": tuple(r["draws"])} for r in content.pop("rows")]
         content.pop("curves")
         content.pop("trust")
+        content["truth_read_as"] = tuple(content.get("truth_read_as", ()))
         return Scorecard(**content, rows=tuple(_stored_row(r) for r in rows))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is not a scorecard ({error!r})") from None

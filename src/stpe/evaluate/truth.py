@@ -117,6 +117,7 @@ class Truth:
         log_units_per_metre: length of a metre in the unit of the state log that came with the
             video; None without a log, or where not known.
         log_lag_ms: the true lag of the state log that came with the video.
+        read_as: what the labels were taken for, a sentence each.
     """
 
     kind: str
@@ -136,6 +137,7 @@ class Truth:
     metric: bool = False
     log_units_per_metre: float | None = None
     log_lag_ms: float | None = None
+    read_as: tuple[str, ...] = ()
 
     def parts(self) -> tuple[str, ...]:
         """Names of the parts that are there."""

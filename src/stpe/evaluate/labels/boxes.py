@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import TruthError
+from stpe.evaluate.labels.context import Context
 from stpe.evaluate.truth import Truth, TruthObject
 
 F64 = NDArray[np.float64]
@@ -23,7 +24,7 @@ PEOPLE = frozenset({"person", "pedestrian"})
 _LOOKALIKES = (2, 7, 8, 12)
 
 
-def read_mot(path: Path, rows_N: F64) -> Truth:
+def read_mot(path: Path, rows_N: F64, context: Context) -> Truth:
     """MOTChallenge rows; image size and length from `seqinfo.ini` beside them where it is.
 
     Raises:
@@ -34,6 +35,14 @@ def read_mot(path: Path, rows_N: F64) -> Truth:
     if not (rows_N[:, 0] >= 1).all() or not (rows_N[:, 0] % 1 == 0).all():
         raise TruthError(f"{path}: MOT rows begin with a frame number, counted from 1")
     classes = rows_N.shape[1] == 9
+    flagged = rows_N.shape[1] > 6
+    if classes:
+        _check_mot16(path, rows_N)
+        context.say("read as MOT16 to MOT20: people are class 1, rows flagged 0 do not count")
+    elif flagged:
+        context.say("read as MOT: every row is a person, but for rows flagged 0 in column 7")
+    else:
+        context.say("read as MOT rows of 6: every row is a person")
     found: dict[int, list[TruthObject]] = {}
     for row in rows_N:
         frame = int(row[0]) - 1
@@ -44,7 +53,7 @@ def read_mot(path: Path, rows_N: F64) -> Truth:
                 continue
         else:
             ignored = False
-            if row[6] == 0:
+            if flagged and row[6] == 0:
                 continue
         box = _corners(path, row[2:6] - (1, 1, 0, 0))
         inside.append(TruthObject(int(row[1]), "person", box, ignored=ignored))
@@ -52,6 +61,16 @@ def read_mot(path: Path, rows_N: F64) -> Truth:
     objects = {i: tuple(found.get(i, ())) for i in range(max(found) + 1)}
     width, height = _picture(path)
     return Truth("mot", path, width, height, objects=objects, labelled=PEOPLE)
+
+
+def _check_mot16(path: Path, rows_N9: F64) -> None:
+    classes, seen = rows_N9[:, 7], rows_N9[:, 8]
+    fits = np.isin(rows_N9[:, 6], (0, 1)) & (classes % 1 == 0) & (classes >= 1) & (classes <= 13)
+    if not (fits & (seen >= 0) & (seen <= 1)).all():
+        raise TruthError(
+            f"{path}: 9 columns are a flag 0 or 1, a class 1 to 13 and a visibility 0 to 1 in MOT; "
+            "these are of another format"
+        )
 
 
 def _picture(path: Path) -> tuple[int | None, int | None]:
@@ -67,8 +86,9 @@ def _picture(path: Path) -> tuple[int | None, int | None]:
     return None, None
 
 
-def read_one_box(path: Path, rows_N4: F64) -> Truth:
+def read_one_box(path: Path, rows_N4: F64, context: Context) -> Truth:
     """One `x, y, width, height` a frame (OTB, LaSOT); a box without size means not in view."""
+    context.say("read as one object, a line a frame: x, y, width, height")
     objects = {
         frame: (TruthObject(1, "object", _corners(path, row)),) if (row[2:] > 0).all() else ()
         for frame, row in enumerate(rows_N4)
@@ -82,11 +102,23 @@ def read_one_box(path: Path, rows_N4: F64) -> Truth:
     )
 
 
-def read_polygons(path: Path, rows_N8: F64) -> Truth:
+def are_polygons(rows_N8: F64) -> bool:
+    """Whether rows are four corners in turn of a convex shape, and do not begin with a count."""
+    corners = rows_N8.reshape(-1, 4, 2)
+    side = np.roll(corners, -1, axis=1) - corners
+    after = np.roll(side, -1, axis=1)
+    turn = side[..., 0] * after[..., 1] - side[..., 1] * after[..., 0]
+    convex = ((turn > 0).all(axis=1) | (turn < 0).all(axis=1)).mean() >= 0.9
+    counted = rows_N8[0, 0] in (0, 1) and (np.diff(rows_N8[:, 0]) >= 0).all()
+    return bool(convex and not counted)
+
+
+def read_polygons(path: Path, rows_N8: F64, context: Context) -> Truth:
     """One four-cornered `x1, y1, ... x4, y4` a frame (VOT), as the box around it."""
     corners = rows_N8.reshape(-1, 4, 2)
     low, high = corners.min(axis=1), corners.max(axis=1)
-    return read_one_box(path, np.concatenate([low, high - low], axis=1))
+    context.say("read as one object, four corners a line, as the boxes around them")
+    return read_one_box(path, np.concatenate([low, high - low], axis=1), Context())
 
 
 def _corners(path: Path, box_4: F64) -> tuple[float, float, float, float]:

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import TruthError
+from stpe.evaluate.labels.context import Context
 from stpe.evaluate.labels.numbers import text_of
 from stpe.evaluate.truth import Truth, TruthFrame
 from stpe.geometry.intrinsics import Intrinsics
+from stpe.geometry.pose_text import PoseLines
 
 F64 = NDArray[np.float64]
 
@@ -60,22 +62,6 @@ def matrices_of(path: Path, rows_N: F64) -> F64:
     return poses_of(path, poses)
 
 
-def tum_poses(path: Path, rows_N8: F64) -> tuple[F64, F64]:
-    """(seconds, poses) of rows `time tx ty tz qx qy qz qw`."""
-    x, y, z, w = (rows_N8[:, 4:] / np.linalg.norm(rows_N8[:, 4:], axis=1, keepdims=True)).T
-    poses = np.tile(np.eye(4), (len(rows_N8), 1, 1))
-    poses[:, :3, :3] = np.stack(
-        [
-            *(1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
-            *(2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
-            *(2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
-        ],
-        axis=-1,
-    ).reshape(-1, 3, 3)
-    poses[:, :3, 3] = rows_N8[:, 1:4]
-    return rows_N8[:, 0], poses_of(path, poses)
-
-
 def poses_of(path: Path, poses_N44: F64) -> F64:
     """The same poses. Raises TruthError where one is not rigid or not finite."""
     turn = poses_N44[:, :3, :3]
@@ -86,16 +72,20 @@ def poses_of(path: Path, poses_N44: F64) -> F64:
     return poses_N44
 
 
-def read_matrices(path: Path, rows_N: F64) -> Truth:
+def read_matrices(path: Path, rows_N: F64, context: Context) -> Truth:
     """Camera-to-world poses, one a frame, in metres (KITTI odometry, flattened 4x4)."""
     poses = matrices_of(path, rows_N)
+    context.say("read as camera-to-world matrices in metres, one a frame")
     frames = {i: TruthFrame(camera_to_world_44=pose) for i, pose in enumerate(poses)}
     return Truth("poses", path, frame_count=len(poses), frames=frames, metric=True)
 
 
-def read_tum(path: Path, rows_N8: F64) -> Truth:
-    """A TUM trajectory with one row a frame, in metres; times count from the first row."""
-    times, poses = tum_poses(path, rows_N8)
+def read_tum(path: Path, read: PoseLines, context: Context) -> Truth:
+    """A trajectory with one line a frame, in metres; times count from the first line."""
+    times, poses = read.clock.times, poses_of(path, read.poses_N44)
+    for text in (*read.said, *read.clock.said):
+        context.say(text)
+    context.say("poses are camera-to-world in metres, one a frame in order")
     frames = {
         i: TruthFrame(float(t - times[0]), pose)
         for i, (t, pose) in enumerate(zip(times, poses, strict=True))

@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 
 from stpe.errors import TruthError
 from stpe.evaluate.labels.cameras import matrices_of
+from stpe.evaluate.labels.context import Context
 from stpe.evaluate.labels.numbers import numbered, table_of
 from stpe.evaluate.truth import F32, DepthReader, MaskHW, Truth, TruthFrame
 from stpe.geometry.intrinsics import Intrinsics
 
 F64 = NDArray[np.float64]
 
-MILLIMETRES, KITTI = 1000.0, 256.0
+MILLIMETRES, KITTI, TUM = 1000.0, 256.0, 5000.0
+_PICTURES = ("rgb", "color", "colour", "image", "frames")
 _NO_DEPTH = 65535  # 7-Scenes marks missing depth so, others with 0
 
 
@@ -55,29 +57,50 @@ def load_depth(path: Path, scale: float = MILLIMETRES) -> tuple[F32, MaskHW]:
     return (image / scale).astype(np.float32), np.asarray((image > 0) & (image < _NO_DEPTH))
 
 
-def read_depth(path: Path, files: list[Path]) -> Truth:
+def is_named_depth(path: Path) -> bool:
+    """Whether a file or its folder is called depth, and not disparity."""
+    names = path.name.lower(), path.absolute().parent.name.lower()
+    return any("depth" in n for n in names) and not any("disp" in n for n in names)
+
+
+def read_depth(
+    path: Path, files: list[Path], context: Context, scale: float | None = None
+) -> Truth:
     """Depth of a clip, with the poses and intrinsics that lie beside it.
 
     `path` is the file, the folder of images or the folder above it. Poses are one text file of
     matrices, or `*.pose.txt` a frame; intrinsics a `K*.txt` or `*intrinsics*` of 3x3 numbers.
 
+    Args:
+        scale: image values a metre; None to take millimetres, or KITTI's where it looks so.
+
     Raises:
         TruthError: there are several files of poses and none is of the colour camera.
     """
-    by_frame = numbered(files)
-    scale = _scale(by_frame[0])
+    if scale is None:
+        scale = _scale(sorted(files)[0])
+        if files[0].suffix != ".npy":
+            unit = "1/256 m, as KITTI has it," if scale == KITTI else "millimetres"
+            context.say(f"16-bit depth read as {unit} by its look; --truth-format says otherwise")
     folders = dict.fromkeys((files[0].parent, files[0].parent.parent, path))
     beside = [file for folder in folders if folder.is_dir() for file in sorted(folder.iterdir())]
     camera = _intrinsics(beside)
     poses = _poses(path, beside)
-    if poses is not None and len(poses) != len(by_frame):
-        raise TruthError(f"{path}: {len(poses)} poses and {len(by_frame)} depth images")
+    if poses is not None and len(poses) != len(files):
+        raise TruthError(f"{path}: {len(poses)} poses and {len(files)} depth images")
+    # With a pose each, or alone, they are the whole of what was cut out.
+    pictures = _pictures_of(files)
+    if pictures is None:
+        by_frame = numbered(files, context, whole=poses is not None or len(files) == 1)
+    else:
+        by_frame = dict(enumerate(sorted(files)))
+        context.say(f"depth images are of the pictures in {pictures}, in their order from frame 0")
     indices = sorted(by_frame)
     frames = {
         index: TruthFrame(camera_to_world_44=None if poses is None else poses[i], intrinsics=camera)
         for i, index in enumerate(indices)
     }
-    height, width = load_depth(by_frame[0], scale)[0].shape
+    height, width = load_depth(files[0], scale)[0].shape
     return Truth(
         "depth",
         path,
@@ -121,6 +144,19 @@ def read_annotations(path: Path, document: Mapping[str, Any]) -> Truth:
     return Truth(
         "depth", path, width, height, len(files), frames, depth=_reader(files), metric=True
     )
+
+
+def _pictures_of(files: list[Path]) -> str | None:
+    """The folder beside that holds a picture for each depth image, under the same names."""
+    names = {file.stem for file in files}
+    for folder in sorted(p for p in files[0].absolute().parent.parent.iterdir() if p.is_dir()):
+        called = folder.name.lower()
+        if called == files[0].parent.name.lower() or not any(w in called for w in _PICTURES):
+            continue
+        found = {p.stem for p in folder.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg")}
+        if found == names:
+            return called
+    return None
 
 
 def _reader(files: Mapping[int, tuple[Path, float]]) -> DepthReader:

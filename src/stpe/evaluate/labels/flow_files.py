@@ -6,11 +6,13 @@ Source: Baker et al., "A Database and Evaluation Methodology for Optical Flow", 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from stpe.errors import TruthError
+from stpe.evaluate.labels.context import Context
 from stpe.evaluate.labels.numbers import numbered
 from stpe.evaluate.truth import F32, F64, MaskHW, Truth
 
@@ -34,10 +36,13 @@ def load_flo(path: Path) -> tuple[F32, MaskHW]:
     return np.where(known[..., None], flow, 0).astype(np.float32), known
 
 
-def read_flow(path: Path, files: list[Path]) -> Truth:
-    """Flow from frame i to i + 1, of file i; frame 0 is the first file's."""
-    by_frame: Mapping[int, Path] = numbered(files)
-    flow_HW2, _ = load_flo(by_frame[0])
+def read_flow(path: Path, files: list[Path], context: Context) -> Truth:
+    """Flow from frame i to i + 1, of file i; one file alone is of the first two frames."""
+    pairs = replace(
+        context, frame_count=None if context.frame_count is None else context.frame_count - 1
+    )
+    by_frame: Mapping[int, Path] = numbered(files, pairs, whole=len(files) == 1)
+    flow_HW2, _ = load_flo(next(iter(by_frame.values())))
 
     def read(first: int, second: int, points_N2: F64) -> tuple[F32, MaskHW] | None:
         if second != first + 1 or first not in by_frame:
@@ -47,4 +52,6 @@ def read_flow(path: Path, files: list[Path]) -> Truth:
         return flow_HW2[y, x], known_HW[y, x]
 
     height, width = flow_HW2.shape[:2]
-    return Truth("flow", path, width, height, max(by_frame) + 2, flow=read)
+    return Truth(
+        "flow", path, width, height, max(by_frame) + 2 if 0 in by_frame else None, flow=read
+    )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import TruthError
+from stpe.evaluate.labels.context import Context
 
 F64 = NDArray[np.float64]
 
@@ -20,6 +23,14 @@ def text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise TruthError(f"{path} cannot be read as text ({error})") from None
+
+
+def json_of(path: Path) -> Any:
+    """The file's JSON. Raises TruthError where it is none."""
+    try:
+        return json.loads(text_of(path))
+    except (ValueError, RecursionError) as error:
+        raise TruthError(f"{path} is not JSON ({error})") from None
 
 
 def table_of(path: Path) -> F64 | None:
@@ -40,17 +51,43 @@ def table_of(path: Path) -> F64 | None:
     return np.array(rows, np.float64) if rows else None
 
 
-def numbered(files: Sequence[Path]) -> dict[int, Path]:
-    """Image files by frame index: the first is frame 0, and gaps in their numbers are kept.
+def numbered(
+    files: Sequence[Path], context: Context | None = None, whole: bool = False
+) -> dict[int, Path]:
+    """Image files by frame index, counted from 0; gaps in their numbers are kept.
 
-    A name's number is its last group of digits. Names without numbers are taken in order.
+    A name's number is its last group of digits, and it is the frame's own: `00010` is frame 10, or
+    frame 9 where the first is 1. Files that are as many as the video's frames, one after the other,
+    are the whole video whatever their first number. Names without numbers are taken in order.
+
+    Args:
+        context: of the video; what was assumed is said there.
+        whole: whether it is known otherwise that the first file is the first frame.
     """
+    context = context or Context()
     ordered = sorted(files)
     groups = [re.findall(r"\d+", path.stem) for path in ordered]
-    if not ordered or not all(groups):
+    numbers = [int(group[-1]) for group in groups if group]
+    if not ordered or len(set(numbers)) < len(ordered):
+        if len(ordered) > 1:
+            context.say("files without a number of their own were taken in order, from frame 0")
         return dict(enumerate(ordered))
-    numbers = [int(group[-1]) for group in groups]
-    if len(set(numbers)) < len(numbers):
-        return dict(enumerate(ordered))
-    first = min(numbers)
-    return {n - first: path for n, path in sorted(zip(numbers, ordered, strict=True))}
+    first, last, count = min(numbers), max(numbers), context.frame_count
+    unbroken = last - first == len(numbers) - 1
+    if whole or (count is not None and unbroken and len(numbers) == count):
+        base = first
+        if first:
+            context.say(f"the first file, number {first}, was taken for the first frame")
+    elif first == 1 or (count is not None and last == count):
+        base = 1
+        context.say("files were taken as numbered from 1: number 1 is the first frame")
+        if count is not None and last < count:
+            context.say(
+                f"files numbered from 1 end at {last} of {count} frames: if they count from 0, "
+                "all labels are one frame early"
+            )
+    else:
+        base = 0
+        if first:
+            context.say(f"files begin at number {first}: frame {first} of the video, from 0")
+    return {n - base: path for n, path in sorted(zip(numbers, ordered, strict=True))}
