@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pyarrow as pa
@@ -197,6 +198,73 @@ def test_collides_when_contact_takes_the_speed(stops):
     assert hit["pts"] == 2.5
     assert hit["confidence"] <= 0.5
     assert hit["description"].startswith("Person #1 runs into car #2: they closed in at 40 px/s")
+
+
+def _meeting(steps, others=None, depths=(None, None)):
+    """Events of a person that walks right, its left sides given, and a car in its way."""
+    left = [(x, 200, x + 60, 260) for x in steps]
+    wall = [(x, 200, x + 60, 260) for x in others or [160] * len(steps)]
+    made = []
+    for number, (boxes, depth) in enumerate(zip((left, wall), depths, strict=True), 1):
+        speed = [[2.0 * (b[0] - a[0]), 0.0] for a, b in itertools.pairwise(boxes)]
+        speed.append(speed[-1])
+        words = ["moving" if abs(v[0]) > 1 else "static" for v in speed]
+        far = {} if depth is None else {"depth": depth, "depth_confidence": 0.9}
+        made += seen(number, boxes, motion=words, velocity=speed, **far)
+    objects = sorted(made, key=lambda r: (r["frame_index"], r["object_id"]))
+    tables = Relations({}, Request()).process(window(Relations, objects=objects)).tables
+    rows = events(
+        frames=frames(len(steps)),
+        tracks=[track(1), track(2, "car")],
+        objects=objects,
+        relations=tables["relations"].to_pylist(),
+    )
+    return [r for r in rows if r["kind"] == "collides"]
+
+
+def test_what_crosses_in_the_picture_does_not_collide():
+    past = [20 * i for i in range(20)]
+    assert not _meeting(past)
+    assert not _meeting([60 * i for i in range(8)])  # in two steps
+    assert not _meeting(past, depths=(3.0, 9.0))
+    stops = [*past[:6], *[100] * 6]
+    assert not _meeting(stops, depths=(3.0, 9.0))
+    before = [*past[:8], *[140] * 6]  # comes to rest before it, in the picture
+    assert not _meeting(before)
+
+
+def test_a_contact_is_surer_with_depth_or_a_push():
+    stops = [*[20 * i for i in range(6)], *[100] * 6]
+    (seen_only,), (deep,) = _meeting(stops), _meeting(stops, depths=(4.0, 4.2))
+    pushed = [*[160] * 6, *[160 + 15 * i for i in range(1, 7)]]
+    (hit,) = _meeting([*[20 * i for i in range(6)], *[100 + 4 * i for i in range(6)]], pushed)
+    assert seen_only["confidence"] < hit["confidence"] < deep["confidence"] < 0.75
+
+
+def test_starts_are_as_sure_as_the_speeds():
+    box = (300, 200, 340, 260)
+
+    def sure(speed, noise, still=3):
+        words = ["static"] * still + ["moving"] * 4
+        velocity = [[0.5, 0.0]] * still + [[speed, 0.0]] * 4
+        rows = events(
+            frames=frames(len(words)),
+            tracks=[track(1)],
+            objects=seen(
+                1,
+                [box] * len(words),
+                motion=words,
+                velocity=velocity,
+                velocity_std_px_s=noise,
+            ),
+        )
+        (start,) = [r for r in rows if r["kind"] == "starts"]
+        return start["confidence"]
+
+    assert sure(60.0, 3.0) < 0.95
+    assert sure(6.0, 6.0) < sure(9.0, 6.0) < sure(60.0, 3.0)
+    assert sure(6.0, 6.0) < 0.65
+    assert sure(60.0, 3.0, still=2) < sure(60.0, 3.0)
 
 
 def test_camera_starts_and_stops_with_hysteresis():

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from stpe.geometry.camera_check import focal_costs, pose_agreement
 from stpe.geometry.egomotion import Egomotion, fit_egomotion, given_egomotion
 from stpe.geometry.field import FlowField
-from stpe.geometry.homography import HomographyFit, fit_homography
 from stpe.geometry.intrinsics import Intrinsics, intrinsics
 from stpe.geometry.rotation import vector_of
 from stpe.geometry.supplied import supplied
+from stpe.geometry.surround import CameraPlane, fit_camera_plane
 from stpe.signals import schema
 from stpe.stages.motion_rows import FLOW, field_at, given_poses, note_poses, step_of
 from stpe.stages.stage import Output, Stage, Window
@@ -65,7 +65,7 @@ class Camera(Stage):
         motion = window.rows["motion"]
         keys = motion.select(["frame_index", "pts"]).to_pylist()
         earlier: FlowField | None = None  # what `plane` and `moved` were fitted to
-        plane: HomographyFit | None = None
+        plane: CameraPlane | None = None
         moved: Egomotion | None = None
         for number, key in enumerate(keys):
             between = [p for i, p in cuts if i <= key["frame_index"]]
@@ -74,20 +74,17 @@ class Camera(Stage):
             field = field_at(motion, number, size)
             if field is not None and max([carried, *between]) < CUT:
                 if earlier is None or not field.same(earlier):
-                    plane = fit_homography(field)
-                    moved = fit_egomotion(field, camera, None if plane is None else plane.matrix)
+                    plane = fit_camera_plane(field)
+                    moved = fit_egomotion(plane.field, camera, plane.fit.matrix) if plane else None
                     earlier = field
                 if plane is not None and moved is not None:
                     found = {
-                        "camera_homography": plane.matrix.ravel().tolist(),
+                        "camera_homography": plane.fit.matrix.ravel().tolist(),
                         "camera_rotation_deg": moved.rotation_deg.tolist(),
                         "camera_translation": None
                         if moved.translation is None
                         else moved.translation.tolist(),
-                        # What little can be seen in a frame that has lost its bearings agrees
-                        # with itself; most of the frame should be seen.
-                        "camera_confidence": max(plane.inlier_share, moved.inlier_share)
-                        * field.known_share,
+                        "camera_confidence": _trust(plane, moved) * field.known_share,
                     }
                     if poses is not None:
                         step = step_of(poses, motion, number)
@@ -99,6 +96,14 @@ class Camera(Stage):
         table = pa.Table.from_pylist(rows, schema=schema("motion", _COLUMNS))
         left = max([carried, *(p for _, p in cuts)])
         return Output({"motion": table}, pa.table({"cut": pa.array([left], pa.float32())}))
+
+
+def _trust(plane: CameraPlane, moved: Egomotion) -> float:
+    """Share of the picture that follows the motion, less where its border does not. What little can
+    be seen in a frame that has lost its bearings agrees with itself, so most should be seen too."""
+    if plane.divided:
+        return plane.fit.inlier_share * plane.surround.coverage
+    return max(plane.fit.inlier_share, moved.inlier_share) * plane.surround.coverage
 
 
 def _given(

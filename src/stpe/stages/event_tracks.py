@@ -1,4 +1,4 @@
-"""Events of tracked objects: presence, starting and stopping, acceleration, collision.
+"""Events of tracked objects: presence, starting and stopping, acceleration.
 
 Hysteresis throughout: a state counts once two observations in a row hold it, observations that
 say nothing are skipped, and nothing is concluded across a cut or a gap longer than GAP_S.
@@ -75,6 +75,10 @@ class Track:
     def speed(self, i: int) -> float:
         """Length of the velocity, px/s."""
         return float(np.hypot(*self.velocity_N2[i]))
+
+    def noise(self, i: int) -> float:
+        """Deviation of the speed, px/s: a tenth of the size where it is unknown."""
+        return _or(float(self.std_N[i]), 0.1 * self.size(i))
 
     def joined(self, i: int, j: int) -> bool:
         """Whether conclusions may reach from one observation to the other."""
@@ -181,17 +185,32 @@ def motion_changes(track: Track) -> list[Event]:
             way = direction(*track.velocity_N2[shown])
             pace = f"{number(track.speed(shown), 2)} px/s"
             text += f" {way} at {pace}" if starts else f" after moving {way} at {pace}"
-        around = [before[-2], last, now, after[1]]
-        trust = float(np.nanmean([_or(track.motion_confidence_N[i], 0.5) for i in around]))
+        trust = _change_trust(track, (before[-2], last), (now, after[1]), starts)
+        trust *= 1 - 0.5 ** min(len(before), len(after))  # a state that lasts is surer
         evidence = {
-            "speed_before_px_s": _finite(speeds[0]),
-            "speed_after_px_s": _finite(speeds[1]),
+            "speed_before_px_s": finite(speeds[0]),
+            "speed_after_px_s": finite(speeds[1]),
             "observations_before": len(before),
             "observations_after": len(after),
         }
         kind = "starts" if starts else "stops"
         found.append(_event(kind, track, now, text, trust, evidence))
     return found
+
+
+def _change_trust(
+    track: Track, before: tuple[int, int], after: tuple[int, int], starts: bool
+) -> float:
+    """How sure it is that the speed truly changed between two pairs of observations: that they tell
+    motion from rest, and that the speeds differ by more than their noise."""
+    around = (*before, *after)
+    told = float(np.mean([_or(track.motion_confidence_N[i], 0.5) for i in around]))
+    speeds = [float(np.mean([track.speed(i) for i in pair])) for pair in (before, after)]
+    if not all(map(math.isfinite, speeds)):
+        return 0.5 * told
+    gained = speeds[1] - speeds[0] if starts else speeds[0] - speeds[1]
+    noise = math.hypot(*(track.noise(i) for i in around)) / 2  # of a difference of two means
+    return min(told, beyond_noise(gained, noise))
 
 
 def accelerations(track: Track, starts: Sequence[Event]) -> list[Event]:
@@ -207,7 +226,7 @@ def accelerations(track: Track, starts: Sequence[Event]) -> list[Event]:
             continue
         before = max(track.speed(a), track.speed(b))
         after = min(track.speed(c), track.speed(d))
-        noise = float(np.mean([_or(track.std_N[i], 0.1 * track.size(i)) for i in (a, b, c, d)]))
+        noise = float(np.mean([track.noise(i) for i in (a, b, c, d)]))
         now = float(track.times_N[c])
         recent = [e.pts for e in (*starts, *found) if e.kind in ("starts", "accelerates")]
         if after < 2 * before or after - before < max(3 * noise, 0.5 * track.size(c)):
@@ -216,66 +235,23 @@ def accelerations(track: Track, starts: Sequence[Event]) -> list[Event]:
             continue
         text = f"{track.name} accelerates from {number(before, 2)} to {number(after, 2)} px/s"
         evidence = {
-            "speed_before_px_s": _finite(before),
-            "speed_after_px_s": _finite(after),
-            "noise_px_s": _finite(noise),
+            "speed_before_px_s": finite(before),
+            "speed_after_px_s": finite(after),
+            "noise_px_s": finite(noise),
         }
-        trust = min(1.0, (after - before) / (6 * noise)) if noise > 0 else 0.5
+        trust = 0.75 * beyond_noise(after - before, noise)  # two observations on either side
         found.append(_event("accelerates", track, c, text, trust, evidence))
     return found
 
 
-def collision(a: Track, b: Track, time: float, closing_px_s: float) -> Event | None:
-    """Whether `a`, closing in on `b` at `time`, touches it and loses that speed within a second.
+def beyond_noise(difference: float, noise: float) -> float:
+    """Probability, 0..1, that a difference of speeds is no accident of two measurements whose
+    deviations come to `noise` together, both px/s; 0 for none or a negative one.
 
-    In the picture alone, passing in front looks alike; so confidence stays low unless depths agree.
+    >>> round(beyond_noise(4.0, 2.0), 3), beyond_noise(-1.0, 2.0)
+    (0.954, 0.0)
     """
-    shared, in_a, in_b = np.intersect1d(a.frames_N, b.frames_N, return_indices=True)
-    for k in range(len(shared)):
-        i, j = int(in_a[k]), int(in_b[k])
-        if not time < a.times_N[i] <= time + 6.0:
-            continue
-        box_a, box_b = a.boxes_N4[i], b.boxes_N4[j]
-        gap = max(*(box_a[:2] - box_b[2:]), *(box_b[:2] - box_a[2:]))
-        if gap > 0.05 * (a.size(i) + b.size(j)) / 2:
-            continue
-        after = [n for n in range(k, len(shared)) if a.times_N[in_a[n]] <= a.times_N[i] + 1.0]
-        line = box_b[:2] + box_b[2:] - box_a[:2] - box_a[2:]
-        length = float(np.hypot(*line))
-        if length == 0:
-            return None
-        left = [
-            float(np.dot(a.velocity_N2[in_a[n]] - b.velocity_N2[in_b[n]], line / length))
-            for n in after
-        ]
-        left = [speed for speed in left if math.isfinite(speed)]
-        if not left or min(left) > 0.5 * closing_px_s:
-            return None
-        trust, ratio = 0.4, a.depth_N[i] / b.depth_N[j]
-        if math.isfinite(ratio):
-            if not 1 / 1.3 < ratio < 1.3:
-                return None
-            trust = 0.7
-        text = (
-            f"{a.name} runs into {b.name}: they closed in at {number(closing_px_s, 2)} px/s "
-            f"and then at {number(max(min(left), 0.0), 2)} px/s"
-        )
-        evidence = {
-            "closing_before_px_s": _finite(closing_px_s),
-            "closing_after_px_s": _finite(min(left)),
-            "gap_px": _finite(float(gap)),
-            "depth_ratio": _finite(float(ratio)),
-        }
-        return Event(
-            "collides",
-            float(a.times_N[i]),
-            int(a.frames_N[i]),
-            sentence(text),
-            trust,
-            evidence,
-            tuple(sorted((a.track_id, b.track_id))),
-        )
-    return None
+    return math.erf(max(difference, 0.0) / max(noise, 1e-6) / math.sqrt(2))
 
 
 def _event(
@@ -296,5 +272,6 @@ def _or(value: float, other: float) -> float:
     return value if math.isfinite(value) else other
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """A number for evidence, to two places; None where it is unknown."""
     return round(value, 2) if math.isfinite(value) else None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stpe import strict_json
 from stpe.signals import schema
+from stpe.stages.event_contact import collision
 from stpe.stages.event_scene import camera_changes, shot_changes, state_changes
 from stpe.stages.event_screen import screen_fixed
 from stpe.stages.event_tracks import (
@@ -17,7 +18,6 @@ from stpe.stages.event_tracks import (
     Event,
     Track,
     accelerations,
-    collision,
     motion_changes,
     presence,
 )
@@ -40,7 +40,7 @@ class Events(Stage):
     """`events` rows from tracks, the camera, shots and the state log, whichever are there."""
 
     name = "events"
-    version = "4"
+    version = "5"
     reads = ("frames.frame_index",)
     optional = (
         "frames.shot_id",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.geometry.field import FlowField, flow_field
-from stpe.geometry.homography import fit_homography
+from stpe.geometry.surround import fit_camera_plane
 from stpe.models.roles import Detections, FlowEstimator
 from stpe.serve.failures import ClientLeftError
 from stpe.serve.tasks.schemas import Timing
@@ -91,8 +91,8 @@ class Walk:
                             part.astype(np.float16) for part in cell_flow(flow, before.image, image)
                         )
                         field = flow_field(hw2.ravel(), trust.ravel(), hw2.shape, (width, height))
-                        plane = fit_homography(field)
-                        homography = None if plane is None else plane.matrix
+                        plane = fit_camera_plane(field)
+                        homography = None if plane is None else plane.fit.matrix
                     if before is not None:
                         tracker.carry(field, homography)
                     found = detect(image)
