@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from stpe.dataset.reader import open_dataset
 from stpe.engine import Engine, Result
 from stpe.pipeline.progress import Progress
+from stpe.video.temporary import TemporaryFolder
 
 
 def measure(video: str, log: str, profile: str, progress: Progress) -> dict[str, Any]:
@@ -19,8 +19,8 @@ def measure(video: str, log: str, profile: str, progress: Progress) -> dict[str,
     Raises:
         StpeError: the video or the log cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="stpe-align-") as scratch, Engine(profile) as engine:
-        out = Path(scratch) / "dataset"
+    with TemporaryFolder() as scratch, Engine(profile) as engine:
+        out = scratch / "dataset"
         engine.process(
             video,
             out,

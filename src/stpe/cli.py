@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. What it promises is in docs/cli.md.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 3 some
-inputs failed (the rest are whole), 130 interrupted (the same call resumes).
+inputs failed (the rest are whole), 130 interrupted, 143 ended by SIGTERM (the same call resumes).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -36,10 +37,30 @@ _err = Console(stderr=True)
 _out = console.out()
 
 
+#: Signals that asked this process to end.
+_ended_by: list[int] = []
+
+
+def _end_tidily() -> None:
+    """Have SIGTERM and SIGHUP do what Ctrl-C does; a server has its own way."""
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        _ended_by.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, end)
+
+
 def main() -> None:
     """Entry point of `stpe`."""
+    if sys.argv[1:2] != ["serve"]:
+        _end_tidily()
     code = run(sys.argv[1:])
     if code == InterruptedRunError.exit_code:
+        code = 128 + _ended_by[0] if _ended_by else code
         # A worker may still be inside a model call, which an orderly exit would wait for or crash.
         sys.stdout.flush()
         sys.stderr.flush()

@@ -40,6 +40,7 @@ from stpe.state.reading import StateFile
 from stpe.video.expansion import expand
 from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits
+from stpe.video.temporary import sweep
 
 log = logging.getLogger(__name__)
 
@@ -260,6 +261,7 @@ class Engine:
             InterruptedRunError: Ctrl-C or SIGTERM; the same call resumes.
         """
         watcher = progress or Progress()
+        sweep()
         found = expand([source] if isinstance(source, (str, Path)) else list(source))
         if not found.uris:
             raise UsageError("no source was given")
@@ -299,7 +301,7 @@ class Engine:
             plan = choose(*usual)
         watcher.sources(len(uris))
         reports: dict[int, VideoReport] = {}
-        with DatasetWriter(out) as writer:
+        with DatasetWriter(out) as writer, writer.left_as_found():
             ends = self._ends(plan_of, uris, writer, watcher, limits, replace)
             try:
                 with closing(ends):

@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -58,6 +58,7 @@ class DatasetWriter:
 
     def __init__(self, path: str | Path) -> None:
         self.path = local(path)
+        self._made = [p for p in (self.path, *self.path.parents) if not p.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             foreign = [p.name for p in self.path.iterdir() if p.name not in (".lock", "artifacts")]
@@ -68,6 +69,7 @@ class DatasetWriter:
             raise DatasetError(
                 f"{self.path} holds files but no dataset; choose an empty or new folder"
             )
+        self._fresh = fresh
         self._torn = False  # whether versions past the pinned ones are to be rolled back
         self._lock = filelock.FileLock(self.path / ".lock")
         try:
@@ -105,6 +107,24 @@ class DatasetWriter:
     def close(self) -> None:
         """Let others write."""
         self._lock.release()
+
+    @contextmanager
+    def left_as_found(self) -> Iterator[None]:
+        """Where the block commits no video to a new dataset and leaves no finished work that the
+        same call could use, the folder is afterwards as this writer found it."""
+        try:
+            yield
+        finally:
+            artifacts = self.path / "artifacts"
+            useless = not (self._manifest.videos or any(artifacts.glob("*/*.arrow")))
+            if self._fresh and useless:
+                for name in ("tables", "media", "plans", "artifacts"):
+                    shutil.rmtree(self.path / name, ignore_errors=True)
+                for name in (MANIFEST, ".lock"):
+                    (self.path / name).unlink(missing_ok=True)
+                with suppress(OSError):
+                    for folder in self._made:
+                        folder.rmdir()
 
     @property
     def videos(self) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from stpe.video.files import Files, FolderFiles
 from stpe.video.images import ImageSource
 from stpe.video.limits import Limits
-from stpe.video.temporary import copying
+from stpe.video.temporary import TemporaryFolder, copying
 
 
 class FolderSource(ImageSource):
@@ -32,9 +31,9 @@ class FolderSource(ImageSource):
         """A ZIP, stored, of the images, records and times; packed when first asked for."""
         if self._packed is None:
             with copying():
-                folder = Path(tempfile.mkdtemp(prefix="stpe-"))
+                folder = TemporaryFolder()
                 self.removes(folder)
-                path = folder / f"{self.info.sha256}.zip"
+                path = folder.path / f"{self.info.sha256}.zip"
                 with path.open("wb") as file:
                     _pack(self._files, self.used, _Sink(file.write))
             self._packed = path

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
-import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,7 +14,7 @@ from stpe.video.limits import Limits
 from stpe.video.remote import download, without_secrets
 from stpe.video.single import PictureSource, WebpAnimation, picture_kind
 from stpe.video.source import Source
-from stpe.video.temporary import copying
+from stpe.video.temporary import TemporaryFolder, copying
 
 _NO_LIMITS = Limits()
 _REMOTE = ("http", "https", "s3")
@@ -73,11 +71,11 @@ def _open_path(path: Path, uri: str, limits: Limits, fps: float | None) -> Sourc
 
 def _open_remote(url: str, said: str, limits: Limits, fps: float | None) -> Source:
     with copying():
-        folder = Path(tempfile.mkdtemp(prefix="stpe-"))
+        folder = TemporaryFolder()
     try:
-        source = _open_path(download(url, folder, limits), said, limits, fps)
+        source = _open_path(download(url, folder.path, limits), said, limits, fps)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.close()
         raise
     source.removes(folder)
     return source

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +15,7 @@ import av
 from stpe.video.frame import SourceInfo
 from stpe.video.limits import Limits
 from stpe.video.picture import UPRIGHT, Orientation
+from stpe.video.temporary import TemporaryFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Source(ABC):
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._temporary: list[Callable[[], object]] = []
+        self._temporary: list[TemporaryFolder] = []
 
     @property
     @abstractmethod
@@ -86,14 +85,14 @@ class Source(ABC):
         if message not in self.info.warnings:
             self.info.warnings.append(message)
 
-    def removes(self, folder: Path) -> None:
-        """Remove `folder` when the source is closed, dropped, or the process ends."""
-        self._temporary.append(weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True))
+    def removes(self, folder: TemporaryFolder) -> None:
+        """Remove `folder` when the source is closed or dropped."""
+        self._temporary.append(folder)
 
     def close(self) -> None:
         """Release files. Iterating afterwards is an error."""
-        for remove in self._temporary:
-            remove()
+        for folder in self._temporary:
+            folder.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,12 +1,77 @@
-"""Temporary copies of sources: what is said where one cannot be written."""
+"""Temporary folders that go when their process does, however it ends.
+
+A folder `stpe-<token>` has a file `stpe-<token>.lock` beside it that its process holds locked. The
+system lets go of the lock where the process is killed, and the next run removes such a folder.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import tempfile
+import uuid
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
 
 from stpe.errors import SourceError
+
+_PREFIX = "stpe-"
+
+
+class TemporaryFolder:
+    """A folder of this process alone, removed when it is closed or dropped, or the process ends.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self) -> None:
+        root = Path(tempfile.gettempdir())
+        name = f"{_PREFIX}{uuid.uuid4().hex[:16]}"
+        lock = filelock.FileLock(root / f"{name}.lock", thread_local=False)
+        lock.acquire(timeout=0)
+        self.path = root / name
+        try:
+            self.path.mkdir(mode=0o700)
+        except OSError:
+            _forget(lock, self.path)
+            raise
+        self._remove = weakref.finalize(self, _forget, lock, self.path)
+
+    def close(self) -> None:
+        """Remove it and all that is in it."""
+        self._remove()
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def sweep() -> None:
+    """Remove the folders of processes that were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*.lock"):
+        try:
+            if path.stat().st_uid != os.getuid():
+                continue
+            lock = filelock.FileLock(path, thread_local=False)
+            lock.acquire(timeout=0)
+        except (filelock.Timeout, OSError):
+            continue
+        _forget(lock, path.with_suffix(""))
+
+
+def _forget(lock: filelock.BaseFileLock, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 @contextmanager
