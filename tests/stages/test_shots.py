@@ -230,12 +230,12 @@ def test_what_is_no_card_is_not_cut():
 
 def test_context_is_given_in_seconds():
     for fps in (1, 25, 240):
-        cutter = Cutter({"analysis": Margin(), "small": Margin(1, 1, 2.0)}, 4.0, 1 / fps)
+        cutter = Cutter({"analysis": Margin(), "small": Margin(1, 1, 2.0)}, 4.0)
         chunks = []
         for i in range(12 * fps):
             images = {"small": _grey(0), **({"analysis": _grey(0)} if i % max(fps, 1) == 0 else {})}
             chunks += cutter.push(Sampled(i, i / fps, images))
-        chunks += cutter.finish()
+        chunks += cutter.finish(12.0)
         assert [c.span.start_pts for c in chunks] == [0, 4, 8]
         for chunk, (before, after) in zip(chunks, [(0, 2), (2, 2), (2, 0)], strict=True):
             first, count = chunk.core["small"]

@@ -19,6 +19,7 @@ from stpe.dataset.rows import Query, Rows
 from stpe.errors import DatasetError, MissingExtraError, UsageError
 from stpe.signals import TABLES, signal
 from stpe.video.frame import Grid, ImageHW3
+from stpe.video.timestamps import times_are_sound
 
 if TYPE_CHECKING:
     from stpe.dataset.clips import ClipDataset
@@ -178,7 +179,7 @@ class Dataset:
         columns = ["width", "height", "kind", "warnings"]
         (video,) = self.arrow("videos", video_id, columns).to_pylist()
         size = Grid("reader", long_side=long_side).frame_size(video["width"], video["height"])
-        sound = video["kind"] == "file" and not video["warnings"]
+        sound = video["kind"] == "file" and times_are_sound(video["warnings"] or ())
         return FrameReader(self.media(video_id), size, sound)
 
     def clips(

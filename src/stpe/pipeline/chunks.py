@@ -157,7 +157,6 @@ class Cutter:
     Args:
         margins: for each decoded grid, the most context any stage needs.
         chunk_s: seconds a chunk.
-        interval_s: time from the last analysis frame to the end of the video.
         timeline: the borders, where an earlier pass found them; without it the analysis grid
             must be among those decoded.
     """
@@ -166,12 +165,10 @@ class Cutter:
         self,
         margins: Mapping[str, Margin],
         chunk_s: float,
-        interval_s: float,
         timeline: Timeline | None = None,
     ) -> None:
         self._margins = margins
         self._chunk_s = chunk_s
-        self._interval_s = interval_s
         self._timeline = timeline
         self._recent = {g: deque[Frame]() for g in margins}
         self._now = -math.inf
@@ -204,11 +201,10 @@ class Cutter:
         while self._closed and self._satisfied(self._closed[0]):
             yield self._chunk(self._closed.popleft())
 
-    def finish(self) -> Iterator[Chunk]:
-        """The chunks that are left at the end of the video."""
+    def finish(self, end_pts: float) -> Iterator[Chunk]:
+        """The chunks that are left at the end of the video, whose last frame ends at `end_pts`."""
         if self._open is not None:
-            analysis = self._open.core.get(ANALYSIS.name)
-            self._close(analysis[-1].pts + self._interval_s if analysis else 0.0, last=True)
+            self._close(end_pts, last=True)
         while self._closed:
             yield self._chunk(self._closed.popleft())
 

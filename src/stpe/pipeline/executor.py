@@ -214,8 +214,7 @@ class _Run:
 
     def _first_pass(self, nodes: Sequence[Node]) -> None:
         grids, margins = self._decoded(nodes)
-        interval_s = 1 / (self.sampling.fps or self.source.info.fps or 30.0)
-        cutter = Cutter(margins, self.chunk_s, interval_s)
+        cutter = Cutter(margins, self.chunk_s)
         done: list[Chunk] = []
 
         def take(chunk: Chunk) -> None:
@@ -228,7 +227,7 @@ class _Run:
             for item in sampler:
                 for chunk in cutter.push(item):
                     take(chunk)
-            for chunk in cutter.finish():
+            for chunk in cutter.finish(sampler.measured.end_pts or 0.0):
                 take(chunk)
         if not done:
             raise SourceError("the source yields no frame; check the file or re-encode it")
@@ -242,15 +241,16 @@ class _Run:
 
     def _decode_missing(self, missing: Mapping[int, Sequence[Node]]) -> None:
         grids, margins = self._decoded([node for found in missing.values() for node in found])
-        cutter = Cutter(margins, self.chunk_s, 0.0, self.timeline)
+        cutter = Cutter(margins, self.chunk_s, self.timeline)
         left = len(missing)
+        assert self.timeline is not None
         with closing(sample(self.source, list(grids.values()))) as sampler:
             for item in sampler:
                 for chunk in cutter.push(item):
                     left -= self._release(missing.get(chunk.span.index, ()), chunk)
                 if not left:
                     return
-            for chunk in cutter.finish():
+            for chunk in cutter.finish(self.timeline.spans[-1].end_pts):
                 left -= self._release(missing.get(chunk.span.index, ()), chunk)
         if left:
             raise SourceError("the source no longer decodes to the frames it gave the first time")

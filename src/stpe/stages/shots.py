@@ -59,7 +59,7 @@ class Shots(Stage):
     """
 
     name = "shots"
-    version = "3"
+    version = "4"
     reads = ("transitions.cut", "transitions.gradual", "frames.frame_index")
     writes = (*(f"shots.{column}" for column in _COLUMNS), "frames.shot_id")
     length = None
@@ -181,8 +181,7 @@ class _Pass:
     def end_of_video(self, end_frame: int | None, end_pts: float) -> None:
         now = self.now
         if now.start_frame >= 0 and end_frame is not None:
-            # A lone frame has no interval: it lasts as long as the source says.
-            self._close(end_frame, now.pts + now.interval_s if now.interval_s else end_pts)
+            self._close(end_frame, end_pts)
 
 
 def _resume(state: pa.Table | None) -> _Tracker:

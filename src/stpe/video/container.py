@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,20 @@ import av
 from av.error import FFmpegError
 
 from stpe.errors import SourceError
+from stpe.video.claims import Claims, Seen, missing
 from stpe.video.demux import open_container, packets, video_stream
 from stpe.video.frame import SourceInfo
 from stpe.video.limits import Limits
-from stpe.video.picture import UPRIGHT, orientation_of
+from stpe.video.picture import UPRIGHT, Orientation, orientation_of
+from stpe.video.remarks import (
+    DEFAULT_RATE,
+    is_untimed,
+    pixel_aspect,
+    remarks,
+    stream_rate,
+)
 from stpe.video.source import Decoded, Source, sha256_of
 from stpe.video.timestamps import DecodeTimes, repaired
-
-_DEFAULT_RATE = Fraction(25)
-#: PQ and HLG, as numbered by ITU-T H.273.
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 
 
 class ContainerSource(Source):
@@ -34,19 +38,22 @@ class ContainerSource(Source):
         with open_container(self._path, limits) as container:
             stream = video_stream(container)
             limits.check_frame(stream.codec_context.width, stream.codec_context.height)
-            self._rate: Fraction | None = stream.average_rate or stream.guessed_rate
-            # Others count empty slots (AVI) or keep an older count (Matroska).
-            self._counted = "mp4" in container.format.name
+            self._rate = stream_rate(container, stream)
+            self._step_s = float(1 / (self._rate or DEFAULT_RATE))
             # AVI holds no presentation times; what FFmpeg reports for some frames is a guess.
             self._guessed = container.format.name == "avi"
+            self._untimed = is_untimed(container)
+            self._claims = Claims.of(container, stream, self._path)
             seconds = _claimed_seconds(container, stream)
             limits.check_length(stream.frames, seconds or 0.0)
-            start, first = next(self._stamped(container, stream, []), (None, None))
+            seen = Seen(self._step_s)
+            start, first = next(self._stamped(container, stream, [], seen), (None, None))
             if first is None:
                 raise SourceError("no frame can be decoded; check the file or re-encode it")
             limits.check_frame(first.width, first.height)
-            upright = orientation_of(first, stream.codec_context.name).upright
-            width, height = upright(first.width, first.height)
+            self._pixel_aspect = pixel_aspect(stream)
+            width, height = self._orientation(first, stream).shown(first.width, first.height)
+            limits.check_frame(width, height)
             self.info = SourceInfo(
                 uri=uri,
                 kind="file",
@@ -59,9 +66,8 @@ class ContainerSource(Source):
                 codec=stream.codec_context.codec.canonical_name,
                 start_pts=start or 0.0,
             )
-            if first.color_trc in _HDR_TRANSFERS:
-                name = _HDR_TRANSFERS[first.color_trc]
-                self.warn(f"the video is HDR ({name}); its colours are not tone-mapped")
+            for remark in remarks(container, stream, first, (width, height)):
+                self.warn(remark)
 
     @property
     def media(self) -> Path:
@@ -70,44 +76,52 @@ class ContainerSource(Source):
 
     def decode(self) -> Iterator[Decoded]:
         """Decode the whole file. Damage is skipped and named in `info.warnings`."""
-        step_s = float(1 / (self._rate or _DEFAULT_RATE))
         problems: list[str] = []
+        seen = Seen(self._step_s)
         try:
             with open_container(self._path, self.limits) as container:
                 stream = video_stream(container)
-                stamped = self._stamped(container, stream, problems)
+                stamped = self._stamped(container, stream, problems, seen)
                 index, pts = -1, 0.0
+                duration_s: float | None = None
                 rotation, orientation = None, UPRIGHT
-                for index, (pts, frame) in enumerate(repaired(stamped, step_s, problems)):
+                for index, (pts, frame) in enumerate(repaired(stamped, self._step_s, problems)):
                     # The matrix belongs to the stream; reading it off every frame is slow.
                     if frame.rotation != rotation:
-                        rotation = frame.rotation
-                        orientation = orientation_of(frame, stream.codec_context.name)
-                    yield Decoded(index, pts, frame, orientation)
-                self._compare(index + 1, pts + step_s, problems)
+                        rotation, orientation = frame.rotation, self._orientation(frame, stream)
+                    duration_s = self._duration_s(frame, pts, stream)
+                    yield Decoded(index, pts, frame, orientation, duration_s=duration_s)
+                seen.frames, seen.end_s = index + 1, pts + (duration_s or self._step_s)
+                problems.extend(missing(self._claims, seen))
         finally:
             for problem in problems:
                 self.warn(problem)
 
-    def _compare(self, frames: int, end_pts: float, problems: list[str]) -> None:
-        """Say so where the header claims more than was there: the file may be cut."""
-        claimed, seconds = self.info.frame_count, self.info.duration_s
-        if self._counted and claimed is not None and frames < claimed:
-            problems.append(f"the header claims {claimed} frames; {frames} are there")
-        elif seconds is not None and end_pts < seconds - max(0.5, 0.02 * seconds):
-            problems.append(f"the header claims {seconds:.2f} s; frames end at {end_pts:.2f} s")
+    def _orientation(self, frame: av.VideoFrame, stream: Any) -> Orientation:
+        turned = orientation_of(frame, stream.codec_context.name)
+        return replace(turned, pixel_aspect=self._pixel_aspect)
+
+    def _duration_s(self, frame: av.VideoFrame, pts: float, stream: Any) -> float | None:
+        """How long the container says a frame is shown. Matroska says it of the last one by the
+        stream's end alone, which is believed where the file is whole."""
+        own = float(frame.duration * stream.time_base) or None
+        if self._untimed:
+            return self._step_s
+        end_s = self._claims.end_s
+        if self._claims.whole and end_s is not None and self._claims.file_end_s is not None:
+            return max(own or 0.0, end_s - pts) or None
+        return own
 
     def _stamped(
-        self, container: Any, stream: Any, problems: list[str]
+        self, container: Any, stream: Any, problems: list[str], seen: Seen
     ) -> Iterator[tuple[float | None, av.VideoFrame]]:
         """Every frame that decodes, with its time; what does not is counted in `problems`."""
         context = stream.codec_context
         context.thread_type = "AUTO"
         context.options = {**context.options, "max_pixels": self.limits.decoder_pixels}
         times = DecodeTimes()
-        damaged = 0
-        concealed = 0
-        for packet in packets(container, stream, problems):
+        damaged = concealed = interlaced = count = 0
+        for packet in packets(container, stream, problems, seen):
             times.fed(None if packet is None else packet.dts)
             try:
                 frames = stream.decode(packet)
@@ -117,12 +131,22 @@ class ContainerSource(Source):
                 continue
             for frame in frames:
                 concealed += frame.is_corrupt
+                interlaced += frame.interlaced_frame
                 stamp = times.stamp(None if self._guessed else frame.pts)
-                yield None if stamp is None else float(stamp * stream.time_base), frame
+                time_s = None if stamp is None else float(stamp * stream.time_base)
+                if self._untimed:
+                    time_s = count * self._step_s
+                seen.frame(frame, time_s)
+                count += 1
+                yield time_s, frame
         if damaged:
             problems.append(f"damaged packets, skipped: {damaged}")
         if concealed:
             problems.append(f"frames that show damage: {concealed}")
+        if interlaced:
+            problems.append(
+                f"interlaced frames, whose two fields are shown at once: {interlaced} of {count}"
+            )
 
 
 def _claimed_seconds(container: Any, stream: Any) -> float | None:

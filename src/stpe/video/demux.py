@@ -11,6 +11,7 @@ import av
 from av.error import ArgumentError, FFmpegError, InvalidDataError
 
 from stpe.errors import SourceError
+from stpe.video.claims import Seen
 from stpe.video.essential import PNG_SIGNATURE, essential
 from stpe.video.limits import Limits
 
@@ -66,9 +67,9 @@ def without_notes(packet: Any, codec: str) -> Any:
     return short
 
 
-def packets(container: Any, stream: Any, problems: list[str]) -> Iterator[Any]:
+def packets(container: Any, stream: Any, problems: list[str], seen: Seen) -> Iterator[Any]:
     """Packets of the stream; at the end an empty one or None, which empties the decoder."""
-    demuxed = container.demux(stream)
+    demuxed = container.demux()
     while True:
         try:
             packet = next(demuxed)
@@ -82,19 +83,25 @@ def packets(container: Any, stream: Any, problems: list[str]) -> Iterator[Any]:
             problems.append(f"the file breaks off: {_reason(error)}")
             yield None
             return
+        if packet.stream.index != stream.index:
+            seen.other(packet)
+            continue
+        seen.packet(packet)
         yield without_notes(packet, stream.codec_context.name)
 
 
 def video_stream(container: Any) -> Any:
     """The largest stream with pictures that is not cover art. Raises SourceError."""
-    streams = [s for s in container.streams.video if not _is_cover(s) and s.codec_context]
+    streams = picture_streams(container)
     if not streams:
         raise SourceError("no video stream that can be decoded; give a video")
     return max(streams, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
 
 
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+def picture_streams(container: Any) -> list[Any]:
+    """The streams with pictures that are neither cover art nor thumbnails."""
+    no_video = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    return [s for s in container.streams.video if s.codec_context and not s.disposition & no_video]
 
 
 def _reason(error: Exception) -> str:

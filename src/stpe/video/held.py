@@ -16,6 +16,7 @@ from stpe.video.frame import ImageHW3
 from stpe.video.picture import Scaler
 from stpe.video.seeking import Seeker
 from stpe.video.source import Decoded, Source
+from stpe.video.timestamps import times_are_sound
 
 _AHEAD = 64  # frames that are rather decoded through than sought
 
@@ -52,14 +53,16 @@ class HeldFrames:
         self._cursor: Generator[Decoded, None, None] | None = None
         self._next = 0
         self.pts: list[float] = []
+        self._last_s: float | None = None
         for frame in source:
             self.pts.append(frame.pts)
+            self._last_s = frame.duration_s
             if cancelled():
                 raise SourceError("reading the video was cancelled")
         if not self.pts:
             raise SourceError("the source yields no frame; check the file or re-encode it")
         # A frame is found by its time only where every time is the container's own.
-        sound = source.info.kind == "file" and not source.info.warnings
+        sound = source.info.kind == "file" and times_are_sound(source.info.warnings)
         size = (self.width, self.height)
         self._seeker = Seeker(source.media, size, source.limits) if sound else None
 
@@ -72,7 +75,8 @@ class HeldFrames:
     @property
     def duration_s(self) -> float:
         """From the first frame's time to the end of the last."""
-        return self.pts[-1] - self.pts[0] + (1 / self.fps if self.fps else 0.0)
+        last_s = self._last_s or (1 / self.fps if self.fps else 0.0)
+        return self.pts[-1] - self.pts[0] + last_s
 
     @property
     def warnings(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -48,10 +49,23 @@ class Orientation:
     Attributes:
         turns: quarter turns counter-clockwise.
         mirrored: whether left and right are swapped first.
+        pixel_aspect: width of a stored pixel over its height.
     """
 
     turns: int = 0
     mirrored: bool = False
+    pixel_aspect: Fraction = Fraction(1)
+
+    def shown(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) with square pixels, upright, of a picture stored as width x height.
+
+        The side that is too short is stretched, so that nothing is lost.
+        """
+        if self.pixel_aspect > 1:
+            width = round(width * self.pixel_aspect)
+        else:
+            height = round(height / self.pixel_aspect)
+        return self.upright(width, height)
 
     def upright(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) as shown, of a picture stored as width x height, or back."""

@@ -50,6 +50,7 @@ class Measured:
         first_pts, last_pts: seconds; None before the first frame.
         fps: average rate, (frames - 1) / (last - first); None for a single frame.
         complete: whether decoding reached the end.
+        last_s: how long the last frame is shown, if the source says so.
         warnings: what was wrong with the source (the source's own list).
     """
 
@@ -59,6 +60,7 @@ class Measured:
     last_pts: float | None = None
     complete: bool = False
     frame_s: float | None = None
+    last_s: float | None = None
 
     @property
     def fps(self) -> float | None:
@@ -68,12 +70,20 @@ class Measured:
         return (self.frame_count - 1) / (self.last_pts - self.first_pts)
 
     @property
-    def duration_s(self) -> float | None:
-        """Last minus first time plus one average frame; for one frame its claimed duration."""
-        if self.first_pts is None or self.last_pts is None:
+    def end_pts(self) -> float | None:
+        """End of the last frame: as its source says, else one average frame after its time, else
+        one of the claimed rate."""
+        if self.last_pts is None:
             return None
-        frame_s = self.frame_s if self.fps is None else 1 / self.fps
-        return self.last_pts - self.first_pts + (frame_s or 0.0)
+        average_s = self.frame_s if self.fps is None else 1 / self.fps
+        return self.last_pts + (self.last_s or average_s or 0.0)
+
+    @property
+    def duration_s(self) -> float | None:
+        """From the first frame's time to the end of the last."""
+        if self.first_pts is None or self.end_pts is None:
+            return None
+        return self.end_pts - self.first_pts
 
 
 class Sampler(Iterator[Sampled]):
@@ -154,13 +164,13 @@ def _sampled(source: Source, grids: tuple[Grid, ...], measured: Measured) -> Ite
     try:
         for frame, following in _with_next_pts(decoded):
             measured.frame_count += 1
-            measured.last_pts = frame.pts
+            measured.last_pts, measured.last_s = frame.pts, frame.duration_s
             if measured.first_pts is None:
                 measured.first_pts = frame.pts
             images = {
                 name: scaler(frame.picture, frame.orientation)
                 for name, selection, scaler in lanes
-                if selection.selects(frame.pts, following)
+                if selection.selects(frame.pts, following, frame.duration_s or 0.0)
             }
             if images:
                 yield Sampled(frame.index, frame.pts, images, frame.state)

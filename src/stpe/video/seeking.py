@@ -18,6 +18,7 @@ from stpe.video.demux import open_container, video_stream, without_notes
 from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits
 from stpe.video.picture import Scaler, orientation_of
+from stpe.video.remarks import is_untimed
 
 #: How much earlier a seek aims where the last one landed behind the wanted frame.
 _EARLIER_S = (0.0, 1.0, 10.0)
@@ -56,8 +57,8 @@ class Seeker:
 
     def frames_at(self, times_s: Sequence[float]) -> list[ImageHW3] | None:
         """The frames with exactly these ascending times, or None where that cannot be proved."""
-        if self._container.format.name.endswith("_pipe"):
-            return None  # pictures, which turn as their EXIF says
+        if is_untimed(self._container) or self._container.format.name.endswith("_pipe"):
+            return None
         for earlier in _EARLIER_S:
             try:
                 found = self._decode(times_s, earlier)

@@ -70,7 +70,7 @@ class Source(ABC):
         for count, frame in enumerate(self.decode(), 1):
             first_pts = frame.pts if first_pts is None else first_pts
             self.limits.check_length(count, frame.pts - first_pts)
-            shown = frame.orientation.upright(frame.picture.width, frame.picture.height)
+            shown = frame.orientation.shown(frame.picture.width, frame.picture.height)
             if shown != size and shown not in others:
                 self.limits.check_frame(*shown)
                 others.add(shown)

@@ -9,6 +9,22 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+#: How warnings begin that say that frames' times are not the container's, or pictures damaged.
+_UNSOUND = (
+    "frames without a presentation time",
+    "frames with a presentation time out of order",
+    "restarts of the presentation clock",
+    "damaged packets",
+    "frames that show damage",
+)
+
+
+def times_are_sound(warnings: Iterable[str]) -> bool:
+    """Whether a frame of a video file is found by its time, by the warnings about the file: its
+    times are the container's and no picture is damaged, whatever else is missing or remarkable."""
+    return not any(warning.startswith(_UNSOUND) for warning in warnings)
+
+
 class DecodeTimes:
     """Times for frames of containers that store decode times only (AVI).
 
