@@ -182,3 +182,45 @@ def test_two_time_files_are_refused(tmp_path):
         (folder / name).write_text("0\n1\n")
     with pytest.raises(SourceError, match="keep one"):
         open_source(folder)
+
+
+@pytest.mark.parametrize(
+    "layout", ["shot {0}_mask.png", "mask_shot {0}.png", "shot {0}-depth.png", "shot {0}.Seg.PNG"]
+)
+def test_what_belongs_to_a_picture_is_no_frame(tmp_path, layout):
+    folder = folder_of(tmp_path / "f", 3)
+    for i in range(3):
+        (folder / layout.format(i)).write_bytes(encoded(numbered(100 + i)))
+    info, got = read(folder, image_fps=10)
+    assert [number(s.images["all"]) for s in got] == [0, 1, 2]
+    assert len(info.warnings) == 1
+    assert "and 2 more was not taken as a frame" in info.warnings[0]
+
+
+def test_of_two_pictures_of_one_name_the_photograph_is_taken(tmp_path):
+    folder = folder_of(tmp_path / "f", 3, "jpg", "mjpeg")
+    for i in range(3):
+        (folder / f"shot {i}.png").write_bytes(encoded(numbered(100 + i)))
+    info, got = read(folder, image_fps=10)
+    assert [number(s.images["all"]) for s in got] == [0, 1, 2]
+    assert "shot 0.png belongs to shot 0.jpg" in info.warnings[0]
+    (folder / "shot 1.jpg").rename(folder / "shot 1.bmp")
+    with pytest.raises(SourceError, match="same name"):
+        open_source(folder)
+
+
+def test_pictures_and_masks_in_folders_of_their_own_are_refused(tmp_path):
+    for count in (1, 3):
+        with zipfile.ZipFile(tmp_path / f"{count}.zip", "w") as archive:
+            for kind in ("rgb", "mask"):
+                for i in range(count):
+                    archive.writestr(f"{kind}/{i}.png", encoded(numbered(i)))
+        with pytest.raises(SourceError, match="2 folders of images"):
+            open_source(tmp_path / f"{count}.zip")
+
+
+def test_names_that_only_sound_like_masks_are_frames(tmp_path):
+    folder = folder_of(tmp_path / "f", 2)
+    (folder / "gas_mask.png").write_bytes(encoded(numbered(7)))
+    info, got = read(folder, image_fps=10)
+    assert (len(got), info.warnings) == (3, [])

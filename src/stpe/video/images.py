@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -20,6 +21,7 @@ from stpe.video.source import Decoded, Source
 from stpe.video.stamps import NAMES, read_stamps
 from stpe.video.still import SUFFIXES, Picture, decode_picture, picture_codec
 from stpe.video.timestamps import repaired
+from stpe.video.twins import without_twins
 
 DEFAULT_FPS = 30.0
 
@@ -42,12 +44,13 @@ class ImageSource(Source):
         """Check the set and decode its first image. `info.sha256` is left for the caller."""
         super().__init__(limits)
         self._files = files
-        self._images = _images(files)
+        warnings: list[str] = []
+        self._images = _images(files, warnings)
         self._documents = [
             n for n in files.names if n.lower().endswith(".json") and not _is_stamps(n)
         ]
         self._records = Records(files, self._images, self._documents)
-        warnings = list(self._records.said)
+        warnings.extend(self._records.said)
         self._unix_start_s: float | None = None
         self._stamps, self._step_s = self._times(fps, warnings)
         first = next((p for _, p in self._pictures(warnings)), None)
@@ -157,7 +160,7 @@ def _is_stamps(name: str) -> bool:
     return PurePosixPath(name).name.lower() in NAMES
 
 
-def _images(files: Files) -> list[str]:
+def _images(files: Files, warnings: list[str]) -> list[str]:
     """Names of the images: those at the top, else those of one folder, else one a folder."""
     names = [n for n in files.names if PurePosixPath(n).suffix.lower() in SUFFIXES]
     if not names:
@@ -165,12 +168,13 @@ def _images(files: Files) -> list[str]:
         names = [n for n in others if picture_codec(files.head(n)) is not None]
     if not names:
         raise SourceError("no image in it; give PNG, JPEG, WebP, BMP or TIFF frames")
-    folders: dict[str, int] = {}
-    for name in names:
-        folder = str(PurePosixPath(name).parent)
-        folders[folder] = folders.get(folder, 0) + 1
-    if "." in folders:
-        return [n for n in names if "/" not in n]
-    if len(folders) > 1 and max(folders.values()) > 1:
+    if any("/" not in n for n in names):
+        names = [n for n in names if "/" not in n]
+    names, twins = without_twins(names)
+    if twins is not None:
+        warnings.append(twins)
+    folders = Counter(PurePosixPath(name).parent for name in names)
+    alike = len({PurePosixPath(name).stem for name in names}) < len(names)
+    if len(folders) > 1 and (max(folders.values()) > 1 or alike):
         raise SourceError(f"{len(folders)} folders of images in it; give one of them")
     return names
