@@ -32,6 +32,7 @@ class TemporaryFolder:
 
     def __init__(self) -> None:
         root = Path(tempfile.gettempdir())
+        root.stat()  # a lock would make the folder where there is none
         name = f"{_PREFIX}{uuid.uuid4().hex[:16]}"
         lock = filelock.FileLock(root / f"{name}.lock", thread_local=False)
         lock.acquire(timeout=0)
