@@ -23,9 +23,11 @@ LABEL = pa.struct([("label", pa.string()), ("confidence", pa.float32())])
 MODEL = pa.struct(
     [(name, pa.string()) for name in ("role", "model", "sha256", "licence", "precision")]
 )
+AXIS = pa.struct([("name", pa.string()), ("value", pa.float32())])
 F32S = pa.list_(pa.float32())
 F16S = pa.list_(pa.float16())
 I32S = pa.list_(pa.int32())
+NAMES = pa.list_(pa.string())
 
 #: Columns that identify a row of each table within one video, in sort order.
 KEYS: dict[str, tuple[str, ...]] = {
@@ -34,6 +36,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "shots": ("shot_id",),
     "frames": ("frame_index",),
     "motion": ("frame_index",),
+    "states": ("row_index",),
     "objects": ("frame_index", "object_id"),
     "tracks": ("track_id",),
     "relations": ("frame_index", "subject_object_id", "object_object_id", "relation"),
@@ -105,6 +108,16 @@ _WRITTEN: tuple[Signal, ...] = (
     _s("videos.frame_count", pa.int64(), "", "Frames the decoder yielded"),
     _s("videos.warnings", pa.list_(pa.string()), "", "What was wrong with the source, if anything"),
     _s("videos.alignment", pa.string(), "JSON", "Certificate of the state log", "no log was given"),
+    _s(
+        "videos.state_sha256",
+        pa.string(),
+        "",
+        "Content hash of the state log as it was given (of a folder, a ZIP of it); names the file "
+        "in media/",
+        "no log was given",
+    ),
+    _s("videos.keys", NAMES, "", "Names of the keys and buttons in `states`, sorted", "no log"),
+    _s("videos.axes", NAMES, "", "Names of the analogue axes in `states`, sorted", "no log"),
     _s(
         "videos.camera_check",
         pa.string(),
@@ -371,6 +384,74 @@ _WRITTEN: tuple[Signal, ...] = (
         "1",
         "Robust residual of flow for 0.6, 1 and 1.67 of the given focal length, lower is better",
         "no intrinsics were given, or not an interval that is asked",
+    ),
+    # states (rows are those of the state log) ---------------------------------------------
+    _s("states.row_index", pa.int64(), "", "Zero-based, in time order", key=True),
+    _s(
+        "states.log_time",
+        pa.string(),
+        "see log_unit",
+        "Time of the row as the log has it; dates as Unix seconds",
+        "the log has frame numbers and no times",
+    ),
+    _s(
+        "states.log_unit",
+        pa.string(),
+        "",
+        "Unit of log_time, where the log names one",
+        "none is named: videos.alignment says under `repairs` how it was told",
+    ),
+    _s(
+        "states.pts",
+        pa.float64(),
+        "s",
+        "Time of the row on the video's clock, also before its first and after its last frame",
+        "unaligned",
+    ),
+    _s(
+        "states.frame_index",
+        pa.int64(),
+        "",
+        "Decoded frame that is shown at that time; up to a second before the first frame it is "
+        "the first, up to a second after the last the last",
+        "unaligned, or outside the video",
+    ),
+    _s("states.alignment", pa.string(), "", "As frames.alignment, of this row"),
+    _s("states.state", pa.string(), "JSON", "The row; bytes left out, NaN and infinity null"),
+    _s(
+        "states.keys_held",
+        NAMES,
+        "",
+        "Keys and buttons that are down after the row, by name: W3C UI Events codes with letters "
+        "and digits bare, MouseLeft, GamepadA; else the log's own name",
+        "the log says nothing of keys",
+    ),
+    _s(
+        "states.keys_pressed",
+        NAMES,
+        "",
+        "Keys and buttons that this row presses, in order; of a log that lists what is held, the "
+        "difference to the row before",
+    ),
+    _s("states.keys_released", NAMES, "", "Keys and buttons that this row releases, likewise"),
+    _s("states.pointer", F32S, "px", "Place of the pointer [x, y], as the log counts", "not said"),
+    _s(
+        "states.pointer_move",
+        F32S,
+        "px",
+        "Movement of the pointer or mouse [x, y] since the row before; of a log with places only, "
+        "their difference",
+        "not said",
+    ),
+    _s("states.wheel", F32S, "1", "Turn of the wheel [x, y] as the log counts", "not said"),
+    _s("states.axes", pa.list_(AXIS), "1", "Analogue axes, and a robot's action", "not said"),
+    _s(
+        "states.camera_turn_deg",
+        F32S,
+        "deg",
+        "Change of the log's own camera angles [yaw, pitch] since the row before; signs are the "
+        "log's",
+        "the log has no camera angle, or not in both rows",
     ),
     # objects ------------------------------------------------------------------------------
     _s("objects.frame_index", pa.int64(), "", "Decoder frame index", key=True),

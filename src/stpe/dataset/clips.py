@@ -1,4 +1,4 @@
-"""Clips for training: windows of consecutive analysis frames with any signals, at random.
+"""Clips for training: windows of consecutive frames with any signals, at random.
 
 Shapes: T frames of a clip, n rows of one frame, D a vector's length, H W pixels.
 """
@@ -6,16 +6,18 @@ Shapes: T frames of a clip, n rows of one frame, D a vector's length, H W pixels
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stpe.dataset.actions import Actions, names
 from stpe.dataset.columns import SHAPES, dense, ragged
 from stpe.dataset.pixels import FrameReader
 from stpe.dataset.rows import Query
+from stpe.dataset.timeline import analysed, decoded
 from stpe.errors import UsageError
 from stpe.signals import KEYS, SIGNALS, expand
 
@@ -38,7 +40,7 @@ _inherited: list[dict[str, FrameReader]] = []
 
 
 class ClipDataset(_Base):  # type: ignore[misc]
-    """Windows of `length` consecutive analysis frames, never across videos.
+    """Windows of `length` consecutive frames, never across videos.
 
     An item is a dict: `video_id`, `frame_index` (T int64), `pts` (T float64), one entry a signal,
     and `pixels` (T x H x W x 3 uint8) where asked for. By kind of signal:
@@ -48,8 +50,16 @@ class ClipDataset(_Base):  # type: ignore[misc]
       null frame; a list of T arrays or None where lengths differ; None where every frame is null.
     - text of `frames`: a list of T strings or None.
     - any signal of a table with `frame_index` (`objects`, `motion`, ...): a list of T entries, each
-      holding the same for the rows after the previous analysis frame up to this one (the frame's
-      objects; the motion intervals that end there).
+      holding the same for the rows after the previous frame up to this one (the frame's objects;
+      the motion intervals that end there).
+    - `actions`: what was done while the frame was shown, up to the next frame: `keys_held` (T x K
+      bool: down at any moment of it), `keys_pressed` and `keys_released` (T x K int16, how often),
+      `pointer` (T x 2, where it was last), `pointer_move`, `wheel` and `camera_turn_deg` (T x 2,
+      summed), `axes` (T x A, as last said), `known` (T bool: the log covers the frame). Floats are
+      float32 with NaN for what the log does not say. `keys` and `axes` name the K and the A.
+
+    At the native rate frames are all that the decoder gives, and signals of `frames` are null
+    where a frame was not analysed.
 
     Arrays are torch tensors where torch is installed, else NumPy. Items are independent and may
     be read in any order from any number of processes, forked or spawned.
@@ -65,26 +75,38 @@ class ClipDataset(_Base):  # type: ignore[misc]
         pixels: bool = False,
         long_side: int | None = None,
         within_shots: bool = False,
+        fps: Literal["native"] | None = None,
+        transform: Callable[[dict[str, Any]], Any] | None = None,
     ) -> None:
         """See `Dataset.clips`."""
         if length < 1 or stride < 1:
             raise UsageError("a clip needs a length and a stride of at least 1")
+        if fps not in (None, "native"):
+            raise UsageError('clips have the analysed frames, or with fps="native" every frame')
         self.length = length
-        self.pixels = pixels
+        self.pixels = pixels or "pixels" in signals
         self.long_side = long_side
+        self.transform = transform
         self._dataset = dataset
-        self._columns = _by_table(signals)
-        frames = dataset.arrow("frames", columns=["video_id", "frame_index", "pts", "shot_id"])
-        self._index = frames["frame_index"].to_numpy()
-        self._pts = frames["pts"].to_numpy()
-        self._spans = dataset.rows.spans("frames")
+        self._acts = "actions" in signals
+        self.keys = names(dataset, "keys") if self._acts else ()
+        self.axes = names(dataset, "axes") if self._acts else ()
+        self._columns = _by_table([n for n in signals if n not in ("pixels", "actions")])
+        line = analysed(dataset) if fps is None else decoded(dataset)
+        self._index, self._pts, self._spans = line.index, line.pts, line.spans
+        self._native = fps == "native"
         self._videos = list(self._spans)
         self._begins = np.array([start for start, _ in self._spans.values()], np.int64)
-        shots = frames["shot_id"].fill_null(-1).to_numpy() if within_shots else None
+        shots = line.shots(dataset) if within_shots else None
         self._starts = _starts(self._spans, shots, length, stride)
+        if not len(self._starts):
+            raise UsageError(_too_long(self._spans, length, within_shots))
         self._edges = {
-            table: self._table_edges(table) for table in self._columns if table != "frames"
+            table: self._table_edges(table)
+            for table in self._columns
+            if table != "frames" or self._native
         }
+        self._actions: dict[str, Actions] = {}
         self._readers: dict[str, FrameReader] = {}
         self._pid = os.getpid()
 
@@ -106,16 +128,30 @@ class ClipDataset(_Base):  # type: ignore[misc]
         }
         for table, columns in self._columns.items():
             edges = None
-            if table != "frames":
+            if table in self._edges:
                 begins, ends = self._edges[table]
                 edges = np.concatenate((begins[first : first + 1], ends[first:last]))
             clip |= self._read(table, columns, first, edges)
+        if self._acts:
+            made = self._actions_of(video_id).window(first - self._spans[video_id][0], self.length)
+            clip |= {name: _tensor(array) for name, array in made.items()}
         if self.pixels:
             clip["pixels"] = _tensor(self._reader(video_id).frames(index, self._pts[first:last]))
-        return clip
+        return clip if self.transform is None else self.transform(clip)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_readers": {}}
+
+    def _actions_of(self, video_id: str) -> Actions:
+        if video_id not in self._actions:
+            if len(self._actions) >= _OPEN_VIDEOS:
+                self._actions.pop(next(iter(self._actions)))
+            start, number = self._spans[video_id]
+            here = slice(start, start + number)
+            self._actions[video_id] = Actions(
+                self._dataset, video_id, self.keys, self.axes, self._index[here], self._pts[here]
+            )
+        return self._actions[video_id]
 
     def _read(
         self, table: str, columns: Sequence[str], first: int, edges: Int64s | None
@@ -129,7 +165,9 @@ class ClipDataset(_Base):  # type: ignore[misc]
             rows = self._dataset.empty(table, names)
         read: dict[str, Any] = {}
         for column in columns:
-            if edges is None:
+            if table == "frames" and edges is not None:
+                read[f"{table}.{column}"] = _tensor(_spread(dense(table, column, rows), edges))
+            elif edges is None:
                 read[f"{table}.{column}"] = _tensor(dense(table, column, rows))
             else:
                 parts = ragged(table, column, rows, edges - edges[0])
@@ -146,7 +184,7 @@ class ClipDataset(_Base):  # type: ignore[misc]
             first, count = spans.get(video_id, (0, 0))
             own, here = rows[first : first + count], slice(start, start + number)
             ends[here] = first + np.searchsorted(own, self._index[here], side="right")
-            begins[here] = np.concatenate(([first], ends[here][:-1]))
+            begins[here] = np.concatenate(([first], ends[here][:-1]))[:number]
         return begins, ends
 
     def _reader(self, video_id: str) -> FrameReader:
@@ -170,8 +208,8 @@ def _by_table(signals: Sequence[str]) -> dict[str, list[str]]:
     for table in tables:
         if "frame_index" not in KEYS[table]:
             raise UsageError(
-                f"signals of {table} do not belong to a frame: a clip takes those of "
-                + ", ".join(t for t, keys in KEYS.items() if "frame_index" in keys)
+                f"signals of {table} do not belong to a frame: a clip takes pixels, actions, and "
+                "those of " + ", ".join(t for t, keys in KEYS.items() if "frame_index" in keys)
             )
     return tables
 
@@ -189,6 +227,33 @@ def _starts(
         for a, b in pairwise(cuts):
             starts.append(np.arange(first + a, first + b - length + 1, stride, dtype=np.int64))
     return np.concatenate(starts)
+
+
+def _too_long(
+    spans: dict[str, tuple[int, int]], length: int, within_shots: bool
+) -> str:  # fmt: skip
+    longest = max((number for _, number in spans.values()), default=0)
+    if longest < length:
+        return (
+            f"no video has {length} frames in a row: the longest has {longest}; make length smaller"
+            + (", or take every frame with fps='native'" if longest else "")
+        )
+    assert within_shots
+    return f"no shot has {length} frames in a row; make length smaller or leave out within_shots"
+
+
+def _spread(values: Any, edges: Int64s) -> Any:
+    """Values of analysed frames at their places among all frames; null elsewhere."""
+    there = np.diff(edges) > 0
+    if values is None or not there.any():
+        return None
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiu":
+        kind = values.dtype if values.dtype.kind == "f" else np.float64
+        whole = np.full((len(there), *values.shape[1:]), np.nan, kind)
+        whole[there] = values
+        return whole
+    left = iter(values)
+    return [next(left) if full else None for full in there]
 
 
 def _tensor(value: Any) -> Any:

@@ -194,7 +194,8 @@ def _check_files(dataset: Dataset, tables: dict[str, int], notes: list[str]) -> 
         )
     hashes = set()
     if tables["videos"]:
-        hashes = set(dataset.arrow("videos", columns=["sha256"])["sha256"].to_pylist())
+        known = dataset.arrow("videos", columns=["sha256", "state_sha256"])
+        hashes = {*known["sha256"].to_pylist(), *known["state_sha256"].to_pylist()}
     media = (dataset.path / "media").glob("[!.]*")
     strays = sorted(path.name for path in media if path.name.split(".")[0] not in hashes)
     if strays:

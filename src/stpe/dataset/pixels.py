@@ -62,11 +62,13 @@ class FrameReader:
             self._seeker.close()
 
     def frames(
-        self, indices: Sequence[int], times_s: Sequence[float] | None = None
+        self,
+        indices: Sequence[int] | NDArray[np.int64],
+        times_s: Sequence[float] | NDArray[np.float64] | None = None,
     ) -> NDArray[np.uint8]:
         """T x H x W x 3 RGB of ascending decoder indices; their times, if known, save decoding."""
         if self._seeker is not None and times_s is not None and len(times_s):
-            found = self._seeker.frames_at(times_s)
+            found = self._seeker.frames_at([float(t) for t in times_s])
             if found is not None:
                 return np.stack(found)
-        return np.stack(list(decode(self._media, indices, self._size)))
+        return np.stack(list(decode(self._media, [int(i) for i in indices], self._size)))

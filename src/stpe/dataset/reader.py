@@ -5,10 +5,10 @@ A `Dataset` sees what was sealed when it was opened, whatever a writer does mean
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,6 +30,7 @@ _TIMES: dict[str, tuple[str, str]] = {
     "shots": ("start_pts", "end_pts"),
     "frames": ("pts", "pts"),
     "motion": ("pts", "pts"),
+    "states": ("pts", "pts"),
     "objects": ("pts", "pts"),
     "tracks": ("first_pts", "last_pts"),
     "relations": ("pts", "pts"),
@@ -68,6 +69,13 @@ class Dataset:
     def videos(self) -> tuple[str, ...]:
         """`video_id` of every sealed video, in the order they were added."""
         return tuple(self.manifest.videos)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Names of every key and button in the dataset's state logs: the K of `actions`."""
+        from stpe.dataset.actions import names
+
+        return names(self, "keys")
 
     @cached_property
     def tables(self) -> dict[str, int]:
@@ -191,24 +199,33 @@ class Dataset:
         pixels: bool = False,
         long_side: int | None = None,
         within_shots: bool = False,
+        fps: Literal["native"] | None = None,
+        transform: Callable[[dict[str, Any]], Any] | None = None,
     ) -> ClipDataset:
         """Clips for training, as a map dataset (a `torch.utils.data.Dataset` where torch is).
 
         Args:
             signals: names such as `frames.embedding`, or a table's name for all of its signals; of
-                tables whose rows belong to a frame (frames, objects, motion, ...).
-            length: consecutive analysis frames a clip.
-            stride: analysis frames from the begin of one clip to the begin of the next.
-            pixels: also the frames themselves.
+                tables whose rows belong to a frame (frames, objects, motion, ...). `pixels` are
+                the frames themselves, `actions` what a state log says was done during each.
+            length: consecutive frames a clip.
+            stride: frames from the begin of one clip to the begin of the next.
+            pixels: as `pixels` among the signals.
             long_side: reduce the longer side of the pixels to this.
             within_shots: no clip crosses a cut.
+            fps: "native" for every frame that the decoder gives; by default the analysed ones. A
+                video whose `transitions` are not stored is decoded once for its times.
+            transform: applied to each clip, in the process that reads it.
 
         >>> clips = ds.clips(["frames.embedding", "objects.box_xyxy"], 8)     # doctest: +SKIP
         >>> clips[3]["frames.embedding"].shape                                # doctest: +SKIP
         torch.Size([8, 384])
 
+        `stpe.dataset.collate` makes batches of clips whose rows differ in number.
+
         Raises:
-            UsageError: an unknown signal, one that belongs to no frame, or a length below 1.
+            UsageError: an unknown signal, one that belongs to no frame, or a length below 1 or
+                longer than every video (or shot).
         """
         from stpe.dataset.clips import ClipDataset
 
@@ -220,6 +237,8 @@ class Dataset:
             pixels=pixels,
             long_side=long_side,
             within_shots=within_shots,
+            fps=fps,
+            transform=transform,
         )
 
     def empty(self, table: str, columns: Sequence[str]) -> pa.Table:

@@ -332,6 +332,7 @@ def _facts(source: Source, measured: Measured | None) -> dict[str, Any]:
         "duration_s": None,
         "frame_count": None,
         "warnings": None,
+        "state_sha256": None,
     }
     if measured is not None:
         facts |= {

@@ -37,6 +37,7 @@ BASE: dict[str, tuple[str, ...]] = {
         "duration_s",
         "frame_count",
         "warnings",
+        "state_sha256",
     ),
 }
 _BASE_SIGNALS = frozenset(f"{table}.{column}" for table, cs in BASE.items() for column in cs)

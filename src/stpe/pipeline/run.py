@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from stpe.calibration import calibrated
+from stpe.dataset.logs import keep_log
 from stpe.dataset.writer import DatasetWriter
 from stpe.errors import UsageError
 from stpe.geometry.pose_times import poses_of
@@ -117,10 +118,13 @@ def seal(
     # A member of a crew that opened the packed media did not see what lay beside it.
     warnings = list(dict.fromkeys([*done.timeline.facts["warnings"], *info.warnings, *noted]))
     holding, recipe = Holding(writer.stored, identity), Recipe.of(plan)
+    log = None if plan.request.state is None else keep_log(writer.path, plan.request.state.path)
     if holding.change(recipe).keeps:
-        before = writer.stored.rows_of("videos", identity, ["warnings"])["warnings"].to_pylist()
-        warnings = list(dict.fromkeys([*(before[0] or ()), *warnings]))
-    done.reader.facts = {**done.reader.facts, "warnings": warnings}
+        columns = ["warnings", "state_sha256"]
+        (before,) = writer.stored.rows_of("videos", identity, columns).to_pylist()
+        warnings = list(dict.fromkeys([*(before["warnings"] or ()), *warnings]))
+        log = log or before["state_sha256"]
+    done.reader.facts = {**done.reader.facts, "warnings": warnings, "state_sha256": log}
     writer.add_media(info.sha256, source.media)
     counts: dict[str, int] = {}
     made = {table: _batches(read, done, plan) for table, read in plan.tables.items()}

@@ -12,11 +12,13 @@ from stpe import strict_json
 from stpe.models.notes import note
 from stpe.narrate.state import GameState, state_of
 from stpe.narrate.transitions import transitions
-from stpe.signals import schema
+from stpe.signals import SIGNALS, schema
 from stpe.stages.stage import Output, Stage, Window
 from stpe.state.align import Certificate, align
 from stpe.state.log import StateLog
 from stpe.state.motion import VideoMotion
+from stpe.state.placing import placed
+from stpe.state.rows import outside, state_rows, vocabulary
 
 F64 = NDArray[np.float64]
 _GAP_S = 1.0  # nothing is concluded across a longer stretch without a row
@@ -34,8 +36,16 @@ class StateLogStage(Stage):
         "transitions.view_shift",
         "transitions.view_growth",
     )
-    version = "8"
-    writes = ("frames.state", "frames.alignment", "frames.state_changes", "videos.alignment")
+    version = "9"
+    writes = (
+        "frames.state",
+        "frames.alignment",
+        "frames.state_changes",
+        "videos.alignment",
+        "videos.keys",
+        "videos.axes",
+        *(s.name for s in SIGNALS if s.table == "states" and not s.key),
+    )
     options = ("state",)
     needs = ("state",)
     scope = "video"
@@ -70,9 +80,19 @@ class StateLogStage(Stage):
         table = table.append_column("state", pa.array(states, pa.string()))
         table = table.append_column("alignment", pa.array(how, pa.string()))
         table = table.append_column("state_changes", pa.array(changed, pa.string()))
-        stored = {"alignment": [strict_json.dumps(certificate.document(), sort_keys=True)]}
-        videos = pa.table(stored, schema=schema("videos", ("alignment",)))
-        return Output({"frames": table, "videos": videos})
+        method = next((h for h in how if h and h != "unaligned"), str(certificate.method))
+        kept = state_rows(log, placed(log, certificate, times), times, method)
+        lost = outside(kept)
+        if lost is not None:
+            note(lost)
+        keys, axes = vocabulary(kept)
+        stored = {
+            "alignment": [strict_json.dumps(certificate.document(), sort_keys=True)],
+            "keys": [keys],
+            "axes": [axes],
+        }
+        videos = pa.table(stored, schema=schema("videos", stored))
+        return Output({"frames": table, "videos": videos, "states": kept})
 
 
 def _record(log: StateLog, row: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from stpe.errors import SourceError
 from stpe.state.log import Row, StateLog, assemble, frame_of, row_of
+from stpe.state.text import as_utf8
 from stpe.video.files import Files
 from stpe.video.records import parse, unwrapped
 
@@ -61,10 +62,10 @@ def read_files(files: Files, name: str, sha256: str) -> StateLog:
     if not names:
         raise SourceError(f"{name} holds no JSON file; give one file a frame, or a log file")
     if len(names) == 1:
-        return read_json(files.read(names[0]), names[0], sha256)
+        return read_json(as_utf8(files.read(names[0]), names[0])[0], names[0], sha256)
     rows = []
     for number, file in enumerate(names):
-        record = parse(files.read(file), file)
+        record = parse(as_utf8(files.read(file), file)[0], file)
         if not isinstance(record, dict):
             raise SourceError(f"{file} is no JSON object; each file must hold one frame's state")
         read = row(record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from statistics import median
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from stpe.clocks.reading import in_seconds
 from stpe.clocks.stamps import Stamp, stamp_in
 from stpe.clocks.units import Unit
 from stpe.errors import SourceError
+from stpe.state.plain import plain_states
 
 State = dict[str, Any]
 #: `video`: the format itself says that times are the video's. `relative`: seconds from some
@@ -29,13 +30,29 @@ _NAMED = 20
 class Row:
     """One row: time on the log's clock, frame number as the log counts, and the state.
 
-    `time` is in seconds once a log is assembled; before, in `unit`, or in one to be told.
+    `time` is in seconds once a log is assembled; before, in `unit`, or in one to be told. `written`
+    is the time as it was before that; empty where the row has none.
     """
 
     time: float | None
     frame: int | None
     state: State
     unit: Unit | None = None
+    written: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message of a log whose rows were made of several.
+
+    Attributes:
+        time: seconds on the clock of the rows. written, unit: the time as the log has it.
+    """
+
+    time: float
+    written: str
+    unit: str
+    state: State
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,7 @@ class StateLog:
         repairs: what was wrong and how it was mended, a sentence each.
         reordered: positions in the file of rows that were out of order, the first few.
         reordered_count: how many there were.
+        records: every message, where a row is made of several; else empty.
     """
 
     rows: tuple[Row, ...]
@@ -61,6 +79,7 @@ class StateLog:
     repairs: tuple[str, ...] = ()
     reordered: tuple[int, ...] = ()
     reordered_count: int = 0
+    records: tuple[Record, ...] = ()
 
 
 def assemble(
@@ -71,6 +90,7 @@ def assemble(
     clock: Clock | None = None,
     units: dict[str, str] | None = None,
     repairs: Iterable[str] = (),
+    records: Iterable[Record] = (),
 ) -> StateLog:
     """Check and sort rows, put times into seconds, and say what was done.
 
@@ -80,6 +100,7 @@ def assemble(
         name: of the file, for messages.
         clock: where the format says it; None to judge it from the times.
         repairs: what the reader mended itself.
+        records: see `StateLog`.
 
     Raises:
         SourceError: no row, no usable time or frame number, a unit that cannot be told, or a
@@ -88,15 +109,23 @@ def assemble(
     if not rows:
         raise SourceError(f"{name} holds no row; give the log that was written beside the video")
     said = list(repairs)
+    rows = [replace(r, written="" if r.time is None else repr(r.time)) for r in rows]
+    states, left_out = plain_states([r.state for r in rows])
+    rows = [replace(r, state=state) for r, state in zip(rows, states, strict=True)]
+    messages = list(records)
+    told, of_messages = plain_states([m.state for m in messages])
+    messages = [replace(m, state=state) for m, state in zip(messages, told, strict=True)]
     rows = _timed(rows, name, said)
     if rows[0].time is None:
         clock = "none"
     elif clock is None:
         rows, clock = _in_seconds(rows, name, said)
     rows, late = _sorted(rows, name, said)
+    said += dict.fromkeys([*left_out, *of_messages])
     return StateLog(
-        tuple(rows), clock, kind, sha256, units or {}, tuple(said), tuple(late[:_NAMED]), len(late)
-    )
+        tuple(rows), clock, kind, sha256, units or {}, tuple(said), tuple(late[:_NAMED]), len(late),
+        tuple(messages),
+    )  # fmt: skip
 
 
 def row_of(
@@ -132,7 +161,7 @@ def _timed(rows: Sequence[Row], name: str, said: list[str]) -> list[Row]:
     if framed and len(good) < len(rows):
         if wrong:
             said.append(f"{wrong} of {len(rows)} times are not numbers; frame numbers are used")
-        return [Row(None, r.frame, r.state) for r in rows]
+        return [replace(r, time=None) for r in rows]
     if not good and not wrong:
         raise SourceError(
             f"{name} has neither times nor frame numbers; name them `time` or `frame` in each row"
@@ -150,7 +179,7 @@ def _in_seconds(rows: list[Row], name: str, said: list[str]) -> tuple[list[Row],
     stamps = [Stamp(math.nan if r.time is None else r.time, r.unit) for r in rows]
     read = in_seconds(stamps, name)
     said += read.said
-    return [Row(t, r.frame, r.state) for t, r in zip(read.times, rows, strict=True)], read.kind
+    return [replace(r, time=t) for t, r in zip(read.times, rows, strict=True)], read.kind
 
 
 def _sorted(rows: list[Row], name: str, said: list[str]) -> tuple[list[Row], list[int]]:

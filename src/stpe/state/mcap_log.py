@@ -11,8 +11,11 @@ import io
 import json
 from typing import Any
 
+import numpy as np
+
 from stpe.errors import MissingExtraError, SourceError
-from stpe.state.log import Row, StateLog, assemble
+from stpe.state.keys import key_name
+from stpe.state.log import Record, Row, StateLog, assemble
 
 _EVENTS = ("keyboard", "mouse")
 _SCREEN = "screen"
@@ -29,9 +32,12 @@ def read_mcap(data: bytes, name: str, sha256: str) -> StateLog:
     repairs = [f"{n} messages of {t} are not JSON and were left out" for t, n in skipped.items()]
     if any(topic == _SCREEN and _pts(value) is not None for topic, _, value in messages):
         rows = _by_screen(messages)
-        return assemble(rows, "mcap", sha256, name, clock="video", repairs=repairs)
+        return assemble(
+            rows, "mcap", sha256, name, clock="video", repairs=repairs, records=_records(messages)
+        )
     rows = [Row(ns / 1e9, None, {topic: value}) for topic, ns, value in messages]
-    return assemble(rows, "mcap", sha256, name, clock="unix", repairs=repairs)
+    records = [Record(ns / 1e9, str(ns), "nanoseconds", {t: v}) for t, ns, v in messages]
+    return assemble(rows, "mcap", sha256, name, clock="unix", repairs=repairs, records=records)
 
 
 def _messages(
@@ -61,6 +67,35 @@ def _messages(
     return found, skipped
 
 
+def _records(messages: list[tuple[str, int, dict[str, Any]]]) -> list[Record]:
+    """Every message with its time in the video: by the wall clock between the times at which two
+    frames were taken, and as far from the first or last frame as the wall clock says."""
+    taken: list[tuple[int, float]] = []
+    for topic, ns, value in messages:
+        pts = _pts(value) if topic == _SCREEN else None
+        if pts is not None:
+            said = value.get("utc_ns")
+            at = said if isinstance(said, int) and not isinstance(said, bool) else ns
+            if not taken or (at > taken[-1][0] and pts / 1e9 > taken[-1][1]):
+                taken.append((at, pts / 1e9))
+    first, last = taken[0], taken[-1]
+    origin = first[0]
+    wall = np.array([(at - origin) / 1e9 for at, _ in taken])
+    shown = np.array([pts for _, pts in taken])
+    found = []
+    for topic, ns, value in messages:
+        if ns <= first[0]:
+            time = first[1] - (first[0] - ns) / 1e9
+        elif ns >= last[0]:
+            time = last[1] + (ns - last[0]) / 1e9
+        else:
+            time = float(np.interp((ns - origin) / 1e9, wall, shown))
+        pts = _pts(value) if topic == _SCREEN else None
+        time = time if pts is None else pts / 1e9
+        found.append(Record(time, str(ns), "nanoseconds", {topic: value}))
+    return found
+
+
 def _by_screen(messages: list[tuple[str, int, dict[str, Any]]]) -> list[Row]:
     rows: list[Row] = []
     latest: dict[str, Any] = {}
@@ -78,7 +113,8 @@ def _by_screen(messages: list[tuple[str, int, dict[str, Any]]]) -> list[Row]:
             pts = _pts(value)
             if pts is None:
                 continue
-            state = {**latest, "keys_held": sorted(held), "screen": value}
+            names = sorted(key_name(vk, "windows") for vk in held)
+            state = {**latest, "keys_held": names, "screen": value}
             state |= {f"{name}_events": list(found) for name, found in events.items() if found}
             rows.append(Row(pts / 1e9, None, state))
             for found in events.values():

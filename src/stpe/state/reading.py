@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stpe.errors import SourceError
@@ -11,11 +11,9 @@ from stpe.state.json_log import read_files, read_json, read_lines
 from stpe.state.log import StateLog
 from stpe.state.mcap_log import read_mcap
 from stpe.state.table_log import read_csv, read_parquet
+from stpe.state.text import MOST_BYTES, as_utf8, unpacked
 from stpe.video.files import Files, FolderFiles, ZipFiles
 from stpe.video.limits import Limits
-
-#: Larger logs are refused: they are read whole.
-MOST_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +46,34 @@ def read_log(path: Path | str) -> StateLog:
     path = Path(path)
     if path.is_dir():
         return _from_files(FolderFiles(path, Limits()), path.name)
-    data = _content(path)
+    raw = _content(path)
+    sha256 = hashlib.sha256(raw).hexdigest()
+    data, packed = unpacked(raw, path.name)
+    if packed is not None and data[:4] == b"PK\x03\x04":
+        raise SourceError(f"{path.name} is a packed ZIP; unpack it once")
+    log, written = _recognised(path, data, sha256)
+    said = [sentence for sentence in (packed, written) if sentence is not None]
+    return replace(log, repairs=(*said, *log.repairs))
+
+
+def _recognised(path: Path, data: bytes, sha256: str) -> tuple[StateLog, str | None]:
+    """The log, and a sentence where its text is in another encoding."""
     head = data[:16]
     if head.startswith(b"PK\x03\x04"):
-        return _from_files(ZipFiles(path, Limits()), path.name)
-    sha256 = hashlib.sha256(data).hexdigest()
+        return _from_files(ZipFiles(path, Limits()), path.name), None
     if head.startswith(b"PAR1"):
-        return read_parquet(data, path.name, sha256)
+        return read_parquet(data, path.name, sha256), None
     if head.startswith(b"\x89MCAP0\r\n"):
-        return read_mcap(data, path.name, sha256)
-    if b"\0" in data[:4096]:
-        raise SourceError(
-            f"{path.name} is of no known format; give JSON, JSONL, CSV, Parquet or MCAP"
-        )
-    text = data.lstrip(b"\xef\xbb\xbf \t\r\n")
+        return read_mcap(data, path.name, sha256), None
+    text, written = as_utf8(data, path.name)
+    text = text.lstrip(b" \t\r\n")
     if not text:
         raise SourceError(f"{path.name} is empty; give the log that was written beside the video")
     if text[:1] == b"[":
-        return read_json(text, path.name, sha256)
+        return read_json(text, path.name, sha256), written
     if text[:1] == b"{":
-        return _lines_or_document(text, path.name, sha256)
-    return read_csv(text, path.name, sha256)
+        return _lines_or_document(text, path.name, sha256), written
+    return read_csv(text, path.name, sha256), written
 
 
 def _lines_or_document(text: bytes, name: str, sha256: str) -> StateLog:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +21,27 @@ from stpe.state.nested import nest
 
 
 def read_csv(data: bytes, name: str, sha256: str) -> StateLog:
-    """A CSV with a header line. Raises SourceError where it is not one."""
+    """A CSV with a header line, parted by commas, semicolons or tabs. Raises SourceError where it
+    is not one."""
+    parted = _delimiter(data)
+    # Where commas do not part fields, they are found in numbers.
+    comma = parted == ";" and re.search(rb"(?:^|;)-?\d+,\d+(?:;|\r?$)", data[:65536], re.M)
     try:
-        table = pyarrow.csv.read_csv(io.BytesIO(data))
+        table = pyarrow.csv.read_csv(
+            io.BytesIO(data),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=parted, newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(decimal_point="," if comma else "."),
+        )
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         why = str(error).splitlines()[0]
         raise SourceError(f"{name} is no CSV with a header ({why}); correct that line") from None
     return _from_table(table, "csv", name, sha256)
+
+
+def _delimiter(data: bytes) -> str:
+    """The sign that parts the header's names."""
+    header = data.split(b"\n", 1)[0].decode("utf-8", "replace")
+    return max(",;\t", key=header.count) if any(map(header.count, ",;\t")) else ","
 
 
 def read_parquet(data: bytes, name: str, sha256: str) -> StateLog:
