@@ -15,7 +15,8 @@ from stpe import cli
 from stpe.dataset.reader import open_dataset
 from stpe.errors import UsageError
 from stpe.geometry.pose_times import poses_of
-from stpe.state.camera_file import read_camera
+from stpe.geometry.supplied import supplied
+from stpe.state.camera_file import read_camera, read_depth
 from stpe.video.frame import SourceInfo
 
 UNIX = 1305031102.0
@@ -97,6 +98,29 @@ def test_a_header_names_the_order_of_a_quaternion(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text(first)
     with pytest.raises(UsageError, match="w first"):
         read_camera(tmp_path / "b.txt")
+
+
+def test_numbers_count_from_one_where_that_fits(tmp_path: Path) -> None:
+    def poses(first: int, last: int) -> str:
+        entries = []
+        for i in range(first, last + 1):
+            pose = np.eye(4)
+            pose[0, 3] = i
+            entries.append({"frame_index": i, "camera_to_world": pose.ravel().tolist()})
+        return json.dumps({"poses": entries})
+
+    for first, last, x, said in ((0, 71, 5, None), (1, 72, 6, "from 1"), (0, 80, 5, "this video")):
+        (tmp_path / "a.json").write_text(poses(first, last))
+        placed, notes = poses_of(read_camera(tmp_path / "a.json")[0], VIDEO)
+        assert placed.at(5, 0.0)[0, 3] == x
+        assert len(notes) == (said is not None)
+        assert said is None or said in notes[0]
+    (tmp_path / "depth").mkdir()
+    for i in range(1, 4):
+        cv2.imwrite(str(tmp_path / f"depth/{i:04d}.png"), np.full((48, 64), 1000 * i, np.uint16))
+    (tmp_path / "b.json").write_text(json.dumps({"depth": "depth"}))
+    given = supplied(read_camera(tmp_path / "b.json")[1]).depth
+    assert read_depth(given, 0, (64, 48), 72)[0, 0] == pytest.approx(1.0)
 
 
 def test_poses_of_another_time_are_refused(tmp_path: Path) -> None:

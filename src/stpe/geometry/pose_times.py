@@ -24,16 +24,24 @@ def poses_of(document: str, source: SourceInfo) -> tuple[Poses | None, tuple[str
     Raises:
         UsageError: poses and source both have Unix times, and they have none in common.
     """
-    return _poses_of(document, source.start_pts, source.unix_start_s, source.duration_s)
+    return _poses_of(
+        document, source.start_pts, source.unix_start_s, source.duration_s, source.frame_count
+    )
 
 
 @lru_cache(maxsize=16)
 def _poses_of(
-    document: str, start: float, unix_start: float | None, lasting: float | None
+    document: str,
+    start: float,
+    unix_start: float | None,
+    lasting: float | None,
+    count: int | None,
 ) -> tuple[Poses | None, tuple[str, ...]]:
     poses = supplied(document).poses
-    if poses is None or poses.by == "frame_index":
-        return poses, ()
+    if poses is None:
+        return None, ()
+    if poses.by == "frame_index":
+        return _by_frame(poses, count)
     first, last = (poses.began + float(poses.places_N[n]) for n in (0, -1))
     shift, note = 0.0, ""
     if poses.clock == "unix" and unix_start is not None:
@@ -60,6 +68,18 @@ def _poses_of(
         note = f"times of the poses begin at {first:.3f} s: moved to begin with the video"
     placed = replace(poses, places_N=poses.places_N + (poses.began + shift))
     return placed, (f"--camera: {note}",) if note else ()
+
+
+def _by_frame(poses: Poses, count: int | None) -> tuple[Poses, tuple[str, ...]]:
+    """Poses by frame number, from 1 where that is what fits the video's count of frames."""
+    first, last = int(poses.places_N[0]), int(poses.places_N[-1])
+    if count is None or last < count:
+        return poses, ()
+    if first >= 1 and last == count:
+        moved = replace(poses, places_N=poses.places_N - 1)
+        return moved, (f"--camera: poses are numbered from 1, as the last is {last}",)
+    said = f"--camera: the last pose is of frame {last} (from 0) and the video has {count} frames"
+    return poses, (f"{said}: is it of this video?",)
 
 
 def _shared(first: float, last: float, start: float, lasting: float | None) -> float:

@@ -8,7 +8,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from stpe.clocks.numbering import base_of
 from stpe.geometry.supplied import SuppliedDepth, supplied
+from stpe.models.notes import note
 from stpe.models.roles import F32, DepthEstimator
 from stpe.rle import decode_mask, with_bytes
 from stpe.signals import schema
@@ -31,6 +33,7 @@ class Depth(Stage):
     """
 
     name = "depth"
+    version = "2"
     reads = ("frames.frame_index",)
     writes = tuple(f"frames.{column}" for column in _FRAME)
     roles = ("depth",)
@@ -61,8 +64,14 @@ class Depth(Stage):
 def _given(given: SuppliedDepth, frame: Frame, source: SourceInfo) -> Output:
     """A row from the user's depth image of a frame; null where there is none."""
     row: dict[str, object] = {"frame_index": frame.index, "pts": frame.pts}
-    depth_HW = read_depth(given, frame.index, (source.width, source.height))
-    if depth_HW is not None:
+    count = source.frame_count
+    depth_HW = read_depth(given, frame.index, (source.width, source.height), count)
+    _, said = base_of(given.files.keys(), count)
+    if said:
+        note(f"--camera, depth: {said}")
+    if depth_HW is None:
+        note("--camera has no depth image of some analysed frames: their depth is null")
+    else:
         height, width = (max(1, round(n / STRIDE)) for n in frame.image.shape[:2])
         known = np.isfinite(depth_HW).astype(np.float32)
         total, share = (

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe import strict_json
+from stpe.clocks.numbering import base_of
 from stpe.clocks.reading import in_seconds
 from stpe.clocks.stamps import stamp_in, stamp_of
 from stpe.clocks.units import SECONDS
@@ -67,14 +68,21 @@ def read_camera(given: str | Path) -> tuple[str, str]:
 
 
 def read_depth(
-    given: SuppliedDepth, frame_index: int, size: tuple[int, int]
+    given: SuppliedDepth,
+    frame_index: int,
+    size: tuple[int, int],
+    frame_count: int | None = None,
 ) -> NDArray[np.float32] | None:
     """Depth of a frame, H x W in `given.unit`, NaN where the image has none; None without image.
+
+    Args:
+        frame_count: of the video, where it is known, to tell from where the images are numbered.
 
     Raises:
         SourceError: the image is damaged, or not of the shape of the stored frame (`size`).
     """
-    name = given.files.get(frame_index)
+    base, _ = base_of(given.files.keys(), frame_count)
+    name = given.files.get(frame_index + base)
     if name is None:
         return None
     image = cv2.imread(str(Path(given.folder) / name), cv2.IMREAD_UNCHANGED)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stpe.clocks.numbering import base_of
 from stpe.errors import TruthError
 from stpe.evaluate.labels.context import Context
 
@@ -56,9 +57,8 @@ def numbered(
 ) -> dict[int, Path]:
     """Image files by frame index, counted from 0; gaps in their numbers are kept.
 
-    A name's number is its last group of digits, and it is the frame's own: `00010` is frame 10, or
-    frame 9 where the first is 1. Files that are as many as the video's frames, one after the other,
-    are the whole video whatever their first number. Names without numbers are taken in order.
+    A name's number is its last group of digits; `stpe.clocks.numbering` says which frame it means.
+    Names without numbers are taken in order.
 
     Args:
         context: of the video; what was assumed is said there.
@@ -72,22 +72,7 @@ def numbered(
         if len(ordered) > 1:
             context.say("files without a number of their own were taken in order, from frame 0")
         return dict(enumerate(ordered))
-    first, last, count = min(numbers), max(numbers), context.frame_count
-    unbroken = last - first == len(numbers) - 1
-    if whole or (count is not None and unbroken and len(numbers) == count):
-        base = first
-        if first:
-            context.say(f"the first file, number {first}, was taken for the first frame")
-    elif first == 1 or (count is not None and last == count):
-        base = 1
-        context.say("files were taken as numbered from 1: number 1 is the first frame")
-        if count is not None and last < count:
-            context.say(
-                f"files numbered from 1 end at {last} of {count} frames: if they count from 0, "
-                "all labels are one frame early"
-            )
-    else:
-        base = 0
-        if first:
-            context.say(f"files begin at number {first}: frame {first} of the video, from 0")
+    base, said = base_of(numbers, context.frame_count, whole)
+    if said:
+        context.say(said)
     return {n - base: path for n, path in sorted(zip(numbers, ordered, strict=True))}
