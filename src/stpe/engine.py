@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 
 from stpe.allocator import released, resident_bytes, steady
 from stpe.dataset.writer import DatasetWriter
-from stpe.errors import DatasetError, InterruptedRunError, ModelError, StpeError, UsageError
+from stpe.errors import (
+    DatasetError,
+    InterruptedRunError,
+    ModelError,
+    SourceError,
+    StpeError,
+    UsageError,
+)
 from stpe.models import loader
 from stpe.models.concepts import spelled_out
 from stpe.models.loaded import Loaded
@@ -294,11 +301,21 @@ class Engine:
             for file in (log for log in logs if log):
                 if not Path(file).exists():
                     raise UsageError(f"there is no state log {file}")
-        usual = (logs[0], cameras[0]) if alone else (None, None)
-        plan = choose(*usual)
+
+        def usual() -> Plan:
+            """The plan of the first source whose log can be read."""
+            for given in dict.fromkeys(zip(logs, cameras, strict=True)):
+                try:
+                    return choose(*given)
+                except SourceError:
+                    if alone:
+                        raise
+            return choose(None, None)
+
+        plan = usual()
         while not self._fetch({r for n in plan.nodes for r in n.roles}, watcher):
             choose.cache_clear()
-            plan = choose(*usual)
+            plan = usual()
         watcher.sources(len(uris))
         reports: dict[int, VideoReport] = {}
         with DatasetWriter(out) as writer, writer.left_as_found():

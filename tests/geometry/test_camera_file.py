@@ -123,7 +123,8 @@ def test_right_and_wrong_cameras_of_a_real_clip(
 
     def run(name: str, camera: Path) -> tuple[dict, dict, str]:
         out = tmp_path / "ds"
-        code = cli.run(["process", str(clip), "--out", str(out), "--camera", str(camera), *ONLY])
+        given = ["--camera", str(camera), "--replace"]
+        code = cli.run(["process", str(clip), "--out", str(out), *given, *ONLY])
         err = capsys.readouterr().err
         assert code == 0, err
         dataset = open_dataset(out)
