@@ -1,8 +1,10 @@
 import hashlib
 import os
+import pickle
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import lance
@@ -204,6 +206,49 @@ def test_many_short_videos_stay_in_few_files(tmp_path):
     assert indices(tmp_path, f"{17:016x}") == [17, 18]
     fragments = len(ds.rows._open("frames").get_fragments())
     assert fragments <= compact.RUN + 6
+
+
+def test_a_reader_keeps_what_it_opened_however_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(compact, "_KEEP", timedelta(0))
+
+    def commit(writer, number):
+        writer.commit("a", str(number), {"frames": frames(number)})
+
+    def versions():
+        return len(lance.dataset(str(tmp_path / "tables" / "frames.lance")).versions())
+
+    with DatasetWriter(tmp_path) as writer:
+        commit(writer, 0)
+        reader = open_dataset(tmp_path)  # has read nothing yet
+        child = subprocess.Popen(
+            [sys.executable, "-c", _READ, str(tmp_path)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert child.stdout.readline() == "open\n"
+        copy = pickle.loads(pickle.dumps(reader))
+        for number in range(1, 3 * compact.RUN):
+            commit(writer, number)
+        assert child.communicate("\n")[0] == "[0]\n"
+        assert reader.arrow("frames")["frame_index"].to_pylist() == [0]
+        del reader
+        commit(writer, 90)
+        assert copy.arrow("frames")["frame_index"].to_pylist() == [0]
+        assert versions() < 3 * compact.RUN
+        del copy
+        for number in range(3 * compact.RUN):
+            commit(writer, number)
+        assert versions() <= compact.RUN + 3
+    assert not list((tmp_path / ".readers").iterdir())
+
+
+_READ = """
+import sys
+from stpe.dataset import open_dataset
+reader = open_dataset(sys.argv[1])
+print("open", flush=True)
+input()
+print(reader.arrow("frames")["frame_index"].to_pylist())
+"""
 
 
 def test_inspect_tells_counts_provenance_and_damage(dataset_path, tmp_path, clips):

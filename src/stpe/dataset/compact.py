@@ -7,7 +7,9 @@ log2(n) fragments remain. Row order never changes.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ MAX_BYTES = 1 << 30
 RUN = 8
 #: Rows held in memory while merging are limited to about this many bytes.
 _BATCH_BYTES = 32 << 20
-#: Versions that a reader may still hold open stay this long.
+#: Versions stay this long after they were replaced.
 _KEEP = timedelta(hours=1)
 
 
@@ -48,11 +50,26 @@ def compact(table: Any) -> Any:
     return lance.dataset(table.uri)
 
 
-def clean(path: Path) -> None:
-    """Delete files of versions that nobody can be reading; call it with the newest one pinned."""
+def clean(path: Path, held: Collection[int] = ()) -> None:
+    """Delete files of versions that nobody can be reading; call it with the newest one pinned.
+
+    Args:
+        path: the table.
+        held: versions that stay.
+    """
     table = lance.dataset(str(path))
-    if len(table.versions()) > RUN:
-        table.cleanup_old_versions(older_than=_KEEP, delete_unverified=True)
+    versions = sorted(table.versions(), key=lambda version: version["version"])
+    if len(versions) <= RUN:
+        return
+    # What was replaced lately may be read by somebody who cannot say so.
+    since = datetime.now() - _KEEP
+    old = [
+        version["version"]
+        for version, following in pairwise(versions)
+        if following["timestamp"] < since and version["version"] not in held
+    ]
+    if old:
+        table.cleanup_old_versions(older_than=timedelta(0), versions=old, delete_unverified=True)
 
 
 def _bytes(fragment: Any) -> int:

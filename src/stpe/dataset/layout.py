@@ -9,6 +9,7 @@ DATASET/
   evaluation/           scorecards, <video_id>.json and .html (belongs to evaluate)
   search/               vectors of phrases, one file a text model (belongs to search)
   .lock                 held by the one writer
+  .readers/             what readers hold open
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Reading a dataset: tables as Arrow or pandas, pixels, masks, and clips for training.
 
-A `Dataset` sees what was sealed when it was opened, whatever a writer does meanwhile.
+A `Dataset` sees what was sealed when it was opened, whatever a writer does meanwhile: a writer
+keeps the files of what it holds (`stpe.dataset.leases`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stpe.dataset.layout import Manifest, find_media, read_manifest, table_schema
+from stpe.dataset.leases import Lease
 from stpe.dataset.pixels import FrameReader
 from stpe.dataset.rows import Query, Rows
 from stpe.errors import DatasetError, MissingExtraError, UsageError
@@ -49,13 +51,17 @@ def open_dataset(path: str | Path) -> Dataset:
         DatasetError: there is no dataset, it is damaged, or of another format.
     """
     root = Path(path).resolve()
-    return Dataset(root, read_manifest(root))
+    read_manifest(root)  # nothing is written to what is no dataset
+    lease = Lease(root)
+    manifest = read_manifest(root)
+    return Dataset(root, manifest, lease.names(manifest.tables))
 
 
 class Dataset:
     """One dataset as it was when opened. Picklable; safe in threads and forked processes."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, lease: Lease | None = None) -> None:
+        self._lease = lease  # what was opened stays readable as long as this dataset lives
         self.path = path
         self.manifest = manifest
         self.rows = Rows(path, manifest.tables)

@@ -22,7 +22,7 @@ import filelock
 import lance
 import pyarrow as pa
 
-from stpe.dataset import compact
+from stpe.dataset import compact, leases
 from stpe.dataset.durable import copy_file, sync_tree, unwritten, writing
 from stpe.dataset.layout import (
     MANIFEST,
@@ -118,7 +118,7 @@ class DatasetWriter:
             artifacts = self.path / "artifacts"
             useless = not (self._manifest.videos or any(artifacts.glob("*/*.arrow")))
             if self._fresh and useless:
-                for name in ("tables", "media", "plans", "artifacts"):
+                for name in ("tables", "media", "plans", "artifacts", ".readers"):
                     shutil.rmtree(self.path / name, ignore_errors=True)
                 for name in (MANIFEST, ".lock"):
                     (self.path / name).unlink(missing_ok=True)
@@ -321,9 +321,12 @@ class DatasetWriter:
                 sync_tree(table_path(self.path, table), started)
             write_manifest(self.path, manifest)
         self._manifest = manifest
+        held = leases.held(self.path)
         for table in changed:
+            if held is None:
+                return
             try:
-                compact.clean(table_path(self.path, table))
+                compact.clean(table_path(self.path, table), held.get(table, ()))
             except (OSError, ValueError) as error:
                 # What was pinned counts; old versions that stay cost room, and go the next time.
                 log.warning("%s could not be tidied: %s", table, error)
