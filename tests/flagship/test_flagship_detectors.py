@@ -12,6 +12,8 @@ from flagship_reference import IMAGENET, normalised, tiny_rf_detr
 torch = pytest.importorskip("torch", reason="the flagship extra is not installed")
 transformers = pytest.importorskip("transformers", reason="the flagship extra is not installed")
 
+from stpe.errors import ModelError  # noqa: E402
+from stpe.models import coco  # noqa: E402
 from stpe.models.backends.transformers import rf_detr, vitpose  # noqa: E402
 
 Save = Callable[..., tuple[Path, Any]]
@@ -41,6 +43,23 @@ def test_rf_detr_equals_transformers(save: Save, picture: np.ndarray) -> None:
         np.testing.assert_allclose(detections.boxes_N4, boxes, atol=1e-4 * 160)
     assert detector.labels == ("person", "car", "dog")
     assert all(len(d) == 0 for d in detector.detect(images, 1.1))
+
+
+def test_rf_detr_without_names_has_those_of_coco(save: Save, picture: np.ndarray) -> None:
+    config = tiny_rf_detr([f"LABEL_{n}" for n in range(91)])
+    settings = {"resample": 2, "size": {"height": 112, "width": 112}}
+    folder, model = save("RfDetrForObjectDetection", config, settings)
+    with torch.inference_mode():
+        pixels = normalised(picture, 112, 112, "bilinear")
+        scores, chosen = model(pixel_values=pixels).logits.sigmoid().flatten(1).topk(10)
+    wanted = [coco.CATEGORIES[int(c) % 91] for c in chosen[0]]
+    detector = rf_detr.load({"repository": folder}, {"dtype": "float32"})
+    (found,) = detector.detect([picture], float(scores.min()))
+    assert found.labels == tuple(name for name in wanted if name is not None)
+    assert len(detector.labels) == 80
+    assert detector.labels[11] == "stop sign"  # number 13: 12 was never used
+    with pytest.raises(ModelError, match="names none of the 3 classes"):
+        rf_detr.class_names({n: f"LABEL_{n}" for n in range(3)}, 3)
 
 
 def sampled(image: np.ndarray, x: float, y: float) -> np.ndarray:

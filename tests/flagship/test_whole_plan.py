@@ -114,7 +114,7 @@ def test_every_signal_of_the_plan_is_there_and_read_back(
     choice = [f"--model={role}={model}" for role, model in {**models, **others}.items()]
     out = tmp_path / "ds"
     command = ["process", str(clip), "--out", str(out), "--profile", "flagship", "--json"]
-    assert cli.run([*command, "--concepts", "person", "--workers", "1", *choice]) == 0
+    assert cli.run([*command, "--concepts", "person", "--workers", "8", *choice]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["profile"] == "flagship"
     assert set(told["absent"]) <= {"transitions", "shots", "state"}, told["absent"]

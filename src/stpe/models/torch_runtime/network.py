@@ -17,12 +17,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stpe.errors import MissingExtraError, ModelError
+from stpe.errors import ModelError
 from stpe.models.memory.costs import Costs, weights_bytes
 from stpe.models.memory.planner import ModelMemory, memory_of
 from stpe.models.torch_runtime.batches import Batches
 from stpe.models.torch_runtime.graphs import Graphs
 from stpe.models.torch_runtime.torch_module import import_torch
+from stpe.models.torch_runtime.transformers_module import from_transformers, transformers_alone
 from stpe.models.torch_runtime.uploads import uploads_to
 from stpe.video.frame import ImageHW3
 
@@ -89,28 +90,21 @@ class Network:
 
     def read(self, kind: str) -> Any:
         """The network on the CPU, from the folder; `config` is set with it. Raises as `Network`."""
-        try:
-            import transformers
-
-            # Its progress bars and reports would go between our own lines; errors are raised.
-            transformers.logging.set_verbosity_error()
-            transformers.logging.disable_progress_bar()
-        except ImportError as error:
-            raise MissingExtraError(
-                "this model needs transformers: pip install 'stpe[flagship]'"
-            ) from error
         for needed in ("config.json", "*.safetensors"):
             if not any(self.folder.glob(needed)):
                 what = needed.replace("*.", "")
                 raise ModelError(f"{self.folder} has no {what}; `stpe models pull` fetches it")
+        network = from_transformers(kind)
         try:
-            model, report = getattr(transformers, kind).from_pretrained(
-                self.folder,
-                dtype=self.dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
+            # Loading imports more of transformers.
+            with transformers_alone():
+                model, report = network.from_pretrained(
+                    self.folder,
+                    dtype=self.dtype,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    output_loading_info=True,
+                )
         except Exception as error:  # transformers and safetensors raise many types
             first = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ModelError(
@@ -142,13 +136,14 @@ class Network:
 
     def tokenizer(self) -> Any:
         """The folder's tokenizer. Raises ModelError where it is missing or damaged."""
-        from transformers import AutoTokenizer
-
         # Without its files transformers makes a tokenizer that knows no word.
         if not any((self.folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
             raise ModelError(f"{self.folder} has no tokenizer.json; pull the model again")
         try:
-            return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+            with transformers_alone() as transformers:
+                return transformers.AutoTokenizer.from_pretrained(
+                    self.folder, local_files_only=True
+                )
         except Exception as error:  # transformers and tokenizers raise many types
             raise ModelError(f"the tokenizer in {self.folder} cannot be read: {error}") from error
 
@@ -288,6 +283,5 @@ _live: weakref.WeakSet[Network] = weakref.WeakSet()
 
 
 def _software(torch: Any) -> str:
-    import transformers
-
-    return f"torch {torch.__version__}, transformers {transformers.__version__}"
+    with transformers_alone() as transformers:
+        return f"torch {torch.__version__}, transformers {transformers.__version__}"

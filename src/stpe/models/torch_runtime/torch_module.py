@@ -1,16 +1,29 @@
-"""Finding torch."""
+"""Importing torch, whatever thread asks first."""
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 from typing import Any
 
 from stpe.errors import MissingExtraError
 
+#: Held while torch or transformers is imported: one thread at a time.
+importing = threading.RLock()
+_ready: list[Any] = []
+
 
 def import_torch() -> Any:
     """The torch module. Raises MissingExtraError where the extra is not installed."""
+    if not _ready:
+        with importing:
+            if not _ready:
+                _ready.append(_imported())
+    return _ready[0]
+
+
+def _imported() -> Any:
     # Read when torch is first imported: its profiler, which measures memory, logs otherwise.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     fresh = "torch" not in sys.modules

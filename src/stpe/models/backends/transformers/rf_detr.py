@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from stpe.errors import ModelError
+from stpe.models.coco import CATEGORIES
 from stpe.models.roles import Detections
 from stpe.models.torch_runtime.network import Network, import_torch
 from stpe.video.frame import ImageHW3
@@ -23,8 +26,8 @@ class RFDETR:
         size = self._settings.get("size", {})
         side = network.config.backbone_config.image_size
         self._size = (int(size.get("height", side)), int(size.get("width", side)))
-        names = {int(number): label for number, label in network.config.id2label.items()}
-        self.labels = tuple(names[number] for number in sorted(names))
+        self._names = class_names(network.config.id2label, int(network.config.num_labels))
+        self.labels = tuple(name for name in self._names if name is not None)
 
     def detect(self, images: Sequence[ImageHW3], threshold: float = 0.3) -> list[Detections]:
         """Boxes of each image whose score reaches `threshold`, best first; as many as the network
@@ -46,15 +49,42 @@ class RFDETR:
         for boxes, scores, chosen in zip(
             boxes_NQ4, scores_NQ.cpu().numpy(), chosen_NQ.cpu().numpy(), strict=True
         ):
-            keep = scores >= threshold
-            query, label = np.divmod(chosen[keep], classes)
-            names = tuple(self.labels[i] for i in label)
-            found.append(Detections(boxes[query], scores[keep], names))
+            query, label = np.divmod(chosen, classes)
+            named = np.array([i < len(self._names) and bool(self._names[i]) for i in label], bool)
+            keep = (scores >= threshold) & named
+            names = tuple(str(self._names[i]) for i in label[keep])
+            found.append(Detections(boxes[query[keep]], scores[keep], names))
         return found
 
     def close(self) -> None:
         """Free the weights."""
         self._network.close()
+
+
+def class_names(id2label: Mapping[Any, str], classes: int) -> tuple[str | None, ...]:
+    """The name of each class by its number; None for a number that names nothing.
+
+    A checkpoint of COCO's 91 classes whose configuration has no names, only transformers' own
+    `LABEL_n`, has COCO's.
+
+    >>> class_names({0: "car", "2": "dog"}, 3)
+    ('car', None, 'dog')
+    >>> class_names({n: f"LABEL_{n}" for n in range(91)}, 91)[1]
+    'person'
+
+    Raises:
+        ModelError: there are no names, and the classes are not COCO's.
+    """
+    names = {int(number): name for number, name in id2label.items()}
+    if all(re.fullmatch(r"LABEL_\d+|N/A", name) for name in names.values()):
+        if classes != len(CATEGORIES):
+            raise ModelError(
+                f"config.json names none of the {classes} classes: add id2label to it, or no "
+                "concept can be found by its name"
+            )
+        return CATEGORIES
+    kept = (names.get(number) for number in range(max(classes, max(names) + 1)))
+    return tuple(None if name in (None, "N/A") else name for name in kept)
 
 
 def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> RFDETR:

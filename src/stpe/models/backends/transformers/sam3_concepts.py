@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stpe.models.torch_runtime.network import import_torch
+from stpe.models.torch_runtime.transformers_module import from_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +116,7 @@ def _fuse(
     model: Any, scene: Scene, words_PLD: torch.Tensor, valid_PL: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The fusion encoder: (features, positions, grid shape)."""
-    from transformers.masking_utils import create_bidirectional_mask
+    create_bidirectional_mask = from_transformers("create_bidirectional_mask", "masking_utils")
 
     torch = import_torch()
     encoder = model.detr_encoder
@@ -182,7 +183,7 @@ def _masks(
     of each, the skip's being the same for every prompt; and the projection of every pixel is
     instead applied to the few queries.
     """
-    from transformers.masking_utils import create_bidirectional_mask
+    create_bidirectional_mask = from_transformers("create_bidirectional_mask", "masking_utils")
 
     torch = import_torch()
     decoder = model.mask_decoder

@@ -19,6 +19,7 @@ from stpe.models.backends.transformers.sam3_records import enrol, forget, restar
 from stpe.models.backends.transformers.sam3_text import ConceptTexts
 from stpe.models.backends.transformers.sam3_tidy import tidied
 from stpe.models.torch_runtime.network import Network, import_torch
+from stpe.models.torch_runtime.transformers_module import from_transformers
 from stpe.models.walking import Walk
 
 if TYPE_CHECKING:
@@ -36,12 +37,10 @@ class NamedObjects:
     """
 
     def __init__(self, network: Network, texts: ConceptTexts, at_once: AtOnce, frames: int) -> None:
-        from transformers import Sam3VideoInferenceSession
-
         self._network = network
         self._texts = texts
         self._at_once = at_once
-        self._session: Any = Sam3VideoInferenceSession(
+        self._session: Any = from_transformers("Sam3VideoInferenceSession")(
             inference_device=network.device,
             inference_state_device=network.device,
             dtype=network.dtype,

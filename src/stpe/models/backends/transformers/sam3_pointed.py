@@ -15,6 +15,7 @@ from stpe.models.backends.transformers.sam3_look import Look
 from stpe.models.backends.transformers.sam3_memory import Memories
 from stpe.models.roles import F32, VideoPrompt
 from stpe.models.torch_runtime.network import Network, import_torch
+from stpe.models.torch_runtime.transformers_module import from_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -39,11 +40,9 @@ class PointedObjects:
     """
 
     def __init__(self, network: Network, frames: int) -> None:
-        from transformers import Sam3TrackerVideoInferenceSession
-
         self._network = network
         self._side = int(network.config.tracker_config.image_size)
-        self._session: Any = Sam3TrackerVideoInferenceSession(
+        self._session: Any = from_transformers("Sam3TrackerVideoInferenceSession")(
             inference_device=network.device,
             inference_state_device=network.device,
             dtype=network.dtype,
