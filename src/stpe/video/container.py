@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from av.error import FFmpegError
 
 from stpe.errors import SourceError
 from stpe.video.claims import Claims, Seen, missing
-from stpe.video.demux import open_container, packets, video_stream
+from stpe.video.demux import open_container, packets, use_one_thread, video_stream
 from stpe.video.frame import SourceInfo
 from stpe.video.limits import Limits
 from stpe.video.picture import UPRIGHT, Orientation, orientation_of
@@ -25,6 +26,10 @@ from stpe.video.remarks import (
 )
 from stpe.video.source import Decoded, Source, sha256_of
 from stpe.video.timestamps import DecodeTimes, repaired
+
+#: Frames kept alive behind the decoder, more than any reader holds. What a damaged frame lacks,
+#: some decoders leave as it was in a buffer that is free: which are must not depend on readers.
+HELD_FRAMES = 8
 
 
 class ContainerSource(Source):
@@ -117,9 +122,10 @@ class ContainerSource(Source):
     ) -> Iterator[tuple[float | None, av.VideoFrame]]:
         """Every frame that decodes, with its time; what does not is counted in `problems`."""
         context = stream.codec_context
-        context.thread_type = "AUTO"
+        use_one_thread(context)
         context.options = {**context.options, "max_pixels": self.limits.decoder_pixels}
         times = DecodeTimes()
+        kept: deque[av.VideoFrame] = deque(maxlen=HELD_FRAMES)
         damaged = concealed = interlaced = count = 0
         for packet in packets(container, stream, problems, seen):
             times.fed(None if packet is None else packet.dts)
@@ -137,6 +143,7 @@ class ContainerSource(Source):
                 if self._untimed:
                     time_s = count * self._step_s
                 seen.frame(frame, time_s)
+                kept.append(frame)
                 count += 1
                 yield time_s, frame
         if damaged:

@@ -46,6 +46,16 @@ def open_container(path: Path, limits: Limits) -> Any:
         ) from None
 
 
+def use_one_thread(context: Any) -> None:
+    """Set a decoder to give the same pictures on every machine.
+
+    Threads of a decoder race where a stream is damaged: one conceals what another already reads.
+    Not every damage is noticed, so all streams are decoded in one thread.
+    """
+    context.thread_count = 1
+    context.thread_type = "NONE"
+
+
 def _content(path: Path) -> str | io.BytesIO:
     """What to open. Notes of an animated PNG are unpacked on opening, so they are left out."""
     with path.open("rb") as file:

@@ -15,6 +15,8 @@ from stpe.video.picture import Scaler
 from stpe.video.selection import Selection
 from stpe.video.source import Decoded, Source
 
+#: Decoded frames that may wait to be converted; far fewer than `container.HELD_FRAMES`.
+_AHEAD = 2
 #: Bytes of converted images that may wait for the consumer.
 QUEUE_BYTES = 64 << 20
 
@@ -160,7 +162,7 @@ def _sampled(source: Source, grids: tuple[Grid, ...], measured: Measured) -> Ite
     size = source.info.width, source.info.height
     lanes = [(g.name, Selection(g.fps), Scaler(*g.frame_size(*size))) for g in grids]
     measured.frame_s = 1 / source.info.fps if source.info.fps else None
-    decoded = iter(source)
+    decoded = _decoded(source)
     try:
         for frame, following in _with_next_pts(decoded):
             measured.frame_count += 1
@@ -175,12 +177,33 @@ def _sampled(source: Source, grids: tuple[Grid, ...], measured: Measured) -> Ite
             if images:
                 yield Sampled(frame.index, frame.pts, images, frame.state)
     finally:
-        close = getattr(decoded, "close", None)
-        if close is not None:
-            close()
+        decoded.close()
     if not measured.frame_count:
         raise SourceError("the source yields no frame; check the file or re-encode it")
     measured.complete = True
+
+
+def _decoded(source: Source) -> Generator[Decoded, None, None]:
+    """Frames of the source, decoded in a thread of its own while others are converted."""
+    channel: Channel[Decoded] = Channel(_AHEAD)
+
+    def produce() -> None:
+        try:
+            for frame in source:
+                channel.put(frame, 1)
+            channel.finish()
+        except ChannelClosedError:
+            pass
+        except BaseException as error:  # raised where the frames are used
+            channel.finish(error)
+
+    thread = threading.Thread(target=produce, name="stpe-decode-ahead", daemon=True)
+    thread.start()
+    try:
+        yield from channel
+    finally:
+        channel.close()
+        thread.join()
 
 
 def _with_next_pts(frames: Iterator[Decoded]) -> Iterator[tuple[Decoded, float | None]]:

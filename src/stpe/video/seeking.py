@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from av.error import FFmpegError
 
-from stpe.video.demux import open_container, video_stream, without_notes
+from stpe.video.demux import open_container, use_one_thread, video_stream, without_notes
 from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits
 from stpe.video.picture import Scaler, orientation_of
@@ -37,7 +37,7 @@ class Seeker:
         """Raises SourceError if it is not a video."""
         self._container = open_container(path, limits or Limits())
         self._stream = video_stream(self._container)
-        self._stream.codec_context.thread_type = "AUTO"
+        use_one_thread(self._stream.codec_context)
         self._scaler = Scaler(*size)
 
     def __enter__(self) -> Self:
