@@ -626,7 +626,21 @@ _WRITTEN: tuple[Signal, ...] = (
         "Attention-pooled frame embeddings, unit L2",
         "no analysis frame with an embedding lies inside",
     ),
-    _s("clips.classes", pa.list_(LABEL), "1", "Best classes, most probable first", _ABSENT),
+    _s(
+        "clips.classes",
+        pa.list_(LABEL),
+        "1",
+        "Best classes, most probable first, of what the model knows: it may be none of them",
+        _ABSENT,
+    ),
+    _s(
+        "clips.class_confidence",
+        pa.float32(),
+        "1",
+        "Probability that the clip shows its best class at all, measured on footage that shows "
+        "none of the model's classes as well",
+        "that was not measured for the model; captions then tell no action",
+    ),
     _s(
         "clips.surprise",
         pa.float32(),

@@ -173,7 +173,13 @@ def street():
         "shots": shots,
         "relations": relations,
         "events": events["events"].to_pylist(),
-        "clips": [{**clip, "classes": [{"label": "walking the dog", "confidence": 0.95}]}],
+        "clips": [
+            {
+                **clip,
+                "classes": [{"label": "walking the dog", "confidence": 0.99}],
+                "class_confidence": 0.95,
+            }
+        ],
         "videos": [{"duration_s": 3.0}],
     }
 
@@ -195,6 +201,23 @@ def test_an_action_is_told_in_the_shot_that_its_clip_shows():
     ]
     told = run(Captions, **tables)["frames"]["caption_normal"].to_pylist()
     assert ["walking the dog" in text for text in told] == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize("confidence", [None, 0.0, 0.4])
+def test_no_action_is_told_where_it_may_be_none_of_the_classes(confidence):
+    """However sure the classifier is among its classes."""
+    tables = street()
+    tables["clips"][0] |= {
+        "classes": [{"label": "windsurfing", "confidence": 0.999}],
+        "class_confidence": confidence,
+    }
+    found = run(Captions, **tables)
+    told = [found["videos"]["summary"][0].as_py()]
+    for table in ("frames", "shots"):
+        for level in ("brief", "normal", "detailed"):
+            told += found[table][f"caption_{level}"].to_pylist()
+    told += found["frames"]["caption_facts"].to_pylist()
+    assert not [text for text in told if "windsurfing" in str(text) or "action" in str(text)]
 
 
 def test_a_cut_between_two_analysis_frames_is_told():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stpe.models import loader
+from stpe.models.backends.openvino.i3d import class_confidence
 from stpe.models.notes import noted
 from stpe.pipeline.sampling import Sampling
 from stpe.signals import schema
@@ -41,6 +42,28 @@ def test_a_chunk_is_cut_evenly_and_whole(stage):
     best = first["classes"]
     assert len(best) == 5
     assert best[0]["confidence"] >= best[1]["confidence"] > 0
+    assert first["class_confidence"] < 0.1  # noise shows no action
+
+
+def test_what_shows_no_action_is_not_believed_to(stage):
+    """A made-up game: a player among tiles, the view moving on. Neither is softmax asked."""
+    rng = np.random.default_rng(4)
+    tiles = rng.integers(40, 200, (40, 80, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    images = []
+    for i in range(32):
+        view = tiles[60 + i : 240 + i, 6 * i : 6 * i + 320].copy()
+        view[70 + 10 * (i % 3) : 110, 150:175] = (220, 60, 40)
+        view[:14] = 10
+        images.append(view)
+    frames = tuple(Frame(2 * i, i / 12.5, image) for i, image in enumerate(images))
+    (row,) = (
+        stage.process(Window(INFO, Span(0, 0, 2.56), frames, 0, 32)).tables["clips"].to_pylist()
+    )
+    assert row["class_confidence"] < 0.5
+    # Largest logits of real clips: a roller coaster "windsurfing", a man juggling a ball.
+    assert class_confidence(23.7, 0.985) < 0.1
+    assert class_confidence(36.0, 0.982) < 0.5  # people in a street, "playing ice hockey"
+    assert class_confidence(43.5, 0.999) > 0.8
 
 
 def test_what_is_too_short_to_show_motion_has_no_clip(stage):

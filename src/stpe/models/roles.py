@@ -108,6 +108,8 @@ class ClipResult:
     Attributes:
         embedding_D: float32, unit L2.
         classes: (label, probability), best first; empty if none is known.
+        class_confidence: probability that the clip shows its best class at all, as measured on
+            footage with and without the model's classes; None where that was not measured.
         surprise: error of the model's own prediction of the clip's second half from its first,
             0 for a clip foreseen exactly; None where the model does not predict.
     """
@@ -115,6 +117,7 @@ class ClipResult:
     embedding_D: F32
     classes: tuple[tuple[str, float], ...]
     surprise: float | None = None
+    class_confidence: float | None = None
 
 
 @runtime_checkable

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from stpe.narrate.claims import event_claims
 from stpe.narrate.facts import Claim, Clause, FrameFacts
@@ -18,8 +20,10 @@ from stpe.narrate.words import (
     number,
 )
 
-SURE_CLASS = 0.5
-LEAST_CLASS = 0.2
+#: Probability that a clip shows its class at all from which it is told, and from which plainly.
+#: What a classifier gives its best class says nothing of that: of what it does not know, it is
+#: often as sure.
+LEAST_CLASS, SURE_CLASS = 0.5, 0.9
 _LEAST_TURN = 0.5  # degrees: less is not told as a turn
 _SAME_S = 1e-5  # times are stored to the microsecond
 _SURE_TURN = 0.6  # trust in the camera from which its angle is told
@@ -170,17 +174,23 @@ def since(facts: FrameFacts, most: int, even_nothing: bool) -> Clause | None:
     return Clause(f"{when}: {'; '.join(texts)}", rows, claims)
 
 
+def best_class(clip: Mapping[str, Any] | None) -> tuple[str, float] | None:
+    """What a clip shows, and how probable it is that it does; None where that is not known."""
+    if clip is None or not clip.get("classes") or clip.get("class_confidence") is None:
+        return None
+    return clip["classes"][0]["label"], clip["class_confidence"]
+
+
 def clip_class(facts: FrameFacts, least: float) -> Clause | None:
     """What the clip classifier thinks, as a likeness and not a fact."""
-    if facts.clip is None or not facts.clip.get("classes"):
+    best = best_class(facts.clip)
+    if facts.clip is None or best is None or best[1] < least:
         return None
-    best = facts.clip["classes"][0]
-    if best["confidence"] < least:
-        return None
-    how = "looks like" if best["confidence"] >= SURE_CLASS else "looks a little like"
-    text = f"the action {how} {best['label']} (p = {number(best['confidence'], 2)})"
+    label, confidence = best
+    how = "looks like" if confidence >= SURE_CLASS else "looks a little like"
+    text = f"the action {how} {label} (p = {number(confidence, 2)})"
     row = {"table": "clips", "clip_id": facts.clip["clip_id"]}
-    return Clause(text, [row], [Claim("action", "clip", best["label"], "", row)])
+    return Clause(text, [row], [Claim("action", "clip", label, "", row)])
 
 
 def context(facts: FrameFacts) -> Clause | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stpe.narrate.facts import UNNAMED, FrameFacts
-from stpe.narrate.setting import LEAST_CLASS, SURE_CLASS
+from stpe.narrate.setting import LEAST_CLASS, SURE_CLASS, best_class
 from stpe.narrate.state import GameState
 from stpe.narrate.words import (
     amount,
@@ -109,9 +109,9 @@ class Span:
             self.camera_s[facts.camera] = self.camera_s.get(facts.camera, 0.0) + self.seconds_each
         if facts.state is not None and facts.state.activity is not None:
             self._does(facts.state)
-        if facts.clip is not None and facts.clip.get("classes"):
-            best_class = facts.clip["classes"][0]
-            self.classes[facts.clip["clip_id"]] = (best_class["label"], best_class["confidence"])
+        action_shown = best_class(facts.clip)
+        if facts.clip is not None and action_shown is not None:
+            self.classes[facts.clip["clip_id"]] = action_shown
         self.events += facts.events or ()
 
     def _does(self, state: GameState) -> None:

@@ -31,7 +31,7 @@ class Captions(Stage):
     """
 
     name = "captions"
-    version = "6"
+    version = "7"
     reads = ("frames.frame_index",)
     optional = (
         "videos.duration_s",
@@ -67,6 +67,7 @@ class Captions(Stage):
         "clips.start_pts",
         "clips.end_pts",
         "clips.classes",
+        "clips.class_confidence",
     )
     writes = (
         *(f"frames.{column}" for column in _FRAME),

@@ -15,13 +15,13 @@ from stpe.signals import schema
 from stpe.stages.stage import CLIPS, Output, Stage, Window
 from stpe.video.frame import Frame
 
-COLUMNS = ("start_pts", "end_pts", "embedding", "classes", "surprise")
+COLUMNS = ("start_pts", "end_pts", "embedding", "classes", "class_confidence", "surprise")
 # A piece of video shorter than this share of the classifier's length says too little of motion.
 _SHORTEST = 1 / 3
 
 
 class Clips(Stage):
-    """`clips` rows with embedding and classes.
+    """`clips` rows with embedding, classes, and how far these can be believed.
 
     Even pieces leave no gap between clips, and no leftover of a few frames at a chunk's end. The
     clip's number is the decoder index of its first frame: unique and in time order however the
@@ -29,7 +29,7 @@ class Clips(Stage):
     """
 
     name = "clips"
-    version = "2"
+    version = "3"
     writes = tuple(f"clips.{column}" for column in COLUMNS)
     roles = ("clip_classifier",)
     grid = CLIPS
@@ -61,6 +61,7 @@ class Clips(Stage):
                         {"label": label, "confidence": probability}
                         for label, probability in result.classes
                     ],
+                    "class_confidence": result.class_confidence,
                     "surprise": result.surprise,
                 }
             )

@@ -6,6 +6,7 @@ are the dataset's, in alphabetical order, in `kinetics_400.txt` beside this file
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -23,6 +24,9 @@ from stpe.models.tensors import Tensors, read_numpy_pickle
 from stpe.models.weights import derived
 
 _EPSILON = 1e-3
+#: Largest logit of a clip that is as likely of none of the classes, and how fast that changes.
+#: Streets, desktops, robots, animals and games that show none reach 36; juggling, parkour 43.
+_EVEN, _SPREAD = 40.0, 2.0
 _POOLS = {  # before the block of that name: kernel and stride over time, height, width
     "Conv3d_2b_1x1": ((1, 3, 3), (1, 2, 2)),
     "Mixed_3b": ((1, 3, 3), (1, 2, 2)),
@@ -67,18 +71,30 @@ class I3D:
         taken = (np.arange(self.length) + 0.5) * count / self.length
         square = frames_THWC[taken.astype(int), top : top + side, left : left + side]
         clip = np.stack([resized(frame, self._size, self._size) for frame in square])
-        embedding, probabilities = (x[0] for x in self._session.run([clip[None]]))
+        embedding, probabilities, logits = (x[0] for x in self._session.run([clip[None]]))
         best = np.argsort(-probabilities, kind="stable")[:top_k]
         classes = tuple((self.labels[i], float(probabilities[i])) for i in best)
-        return ClipResult(embedding / max(float(np.linalg.norm(embedding)), 1e-12), classes)
+        return ClipResult(
+            embedding / max(float(np.linalg.norm(embedding)), 1e-12),
+            classes,
+            class_confidence=class_confidence(float(logits.max()), classes[0][1]),
+        )
 
     def close(self) -> None:
         """Free the compiled graph."""
         self._session.close()
 
 
+def class_confidence(largest_logit: float, probability: float) -> float:
+    """Probability that a clip shows its best class: that it shows a class the network knows, which
+    the largest logit tells where softmax does not (Hendrycks et al. 2022, arXiv 1911.11132), times
+    the `probability` of the best among these."""
+    return probability / (1 + math.exp(-(largest_logit - _EVEN) / _SPREAD))
+
+
 def build(tensors: Tensors) -> Graph:
-    """Input `clip` 1xTxHxWx3 uint8; outputs `embedding` 1x1024 and `probabilities` 1x400."""
+    """Input `clip` 1xTxHxWx3 uint8; outputs `embedding` 1x1024, `probabilities` and
+    `logits` 1x400."""
     g = Graph("i3d")
     clip = g.op("Cast", g.input("clip", (1, "frames", "height", "width", 3), "uint8"), to=1)
     clip = g.op("Sub", g.op("Mul", clip, np.float32(2 / 255)), np.float32(1))
@@ -99,6 +115,7 @@ def build(tensors: Tensors) -> Graph:
     weight = tensors[head + "kernel"].reshape(-1, tensors[head + "bias"].size)
     logits = g.linear(embedding, weight.T, tensors[head + "bias"])
     g.output("probabilities", g.op("Softmax", logits, axis=-1))
+    g.output("logits", logits)
     return g
 
 
@@ -129,7 +146,7 @@ def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> I3D:
     """Options: `size`, the input square's side (default 160; it was trained at 224)."""
     checkpoint = files["i3d.ckpt"]
     graph = derived(
-        [checkpoint], "i3d.onnx", "1", lambda path: build(read_numpy_pickle(checkpoint)).save(path)
+        [checkpoint], "i3d.onnx", "2", lambda path: build(read_numpy_pickle(checkpoint)).save(path)
     )
     text = resources.files(__package__).joinpath("kinetics_400.txt").read_text(encoding="utf-8")
     session = Session(graph, name="i3d")
