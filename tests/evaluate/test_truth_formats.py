@@ -61,6 +61,7 @@ def test_rows_of_a_declared_format(tmp_path, rows, declared, label, box):
         ("a.json", "[1.5, 3.2]", "whole numbers"),
         ("a.txt", "1.5\n3.2\n", "cuts-seconds"),
         ("a.txt", f"0 1 2 3 {W_FIRST}\n1 1 2 3 {W_FIRST}\n", "w first"),
+        ("a.txt", f"0 1 2 3 {W_FIRST}\n1 1 2 3 0.8 0 0.6 0\n2 1 2 3 0.6 0 0.8 0\n", "w first"),
         ("a.json", '{"annotations": [], "categories": []}', "YouTube-VIS"),
         ("a.csv", "frame,id,x,y,w,h,class\n0,1,2,3,4,5,7\n", "classes are numbers"),
     ],
@@ -158,6 +159,9 @@ def test_sixteen_bits_are_depth_only_where_something_says_so(tmp_path):
     np.save(tmp_path / "disparity/000000.npy", np.ones((20, 30), np.float32))
     with pytest.raises(TruthError, match="depth-npy"):
         read_truth(tmp_path / "disparity/000000.npy")
+    np.save(tmp_path / "depth.npy", np.full((20, 30), 2500.0, np.float32))
+    with pytest.raises(TruthError, match="in what unit"):
+        read_truth(tmp_path / "depth.npy")
 
 
 def test_what_was_taken_is_in_the_scorecard(tmp_path, capsys):

@@ -24,7 +24,7 @@ F64 = NDArray[np.float64]
 TUM = ("timestamp", "tx", "ty", "tz", "qx", "qy", "qz", "qw")
 _TURN = re.compile(r"(?:q|quat|quaternion|rot|rotation|orientation)_?(?:[a-z]+_)?([wxyz])")
 _PLACE = re.compile(r"(?:t|p|pos|position|trans|translation)?_?(?:[a-z]+_)*([xyz])")
-#: Turns within 52 degrees of none, if the first number were w.
+#: Turns within 52 degrees of none, if the first number were w. Many paths begin without a turn.
 _W_FIRST = 0.9
 
 
@@ -73,7 +73,9 @@ def read_pose_lines(text: str, name: str, declared: bool = False) -> PoseLines |
             return None
         raise SourceError(f"{name}: a quaternion has length {lengths[0]:.3g}, and not 1")
     said = () if named else ("no header names the columns: read as TUM's, qx qy qz qw last",)
-    if named is None and not declared and np.median(np.abs(quaternions[:, 0])) > _W_FIRST:
+    heads = np.abs(quaternions[:, 0])
+    w_first = bool(heads[0] > 0.999 or np.median(heads) > _W_FIRST)
+    if named is None and not declared and w_first:
         raise SourceError(
             f"{name}: its quaternions seem to have w first, and nothing names the order; begin "
             "with a line such as `# timestamp tx ty tz qw qx qy qz`"

@@ -27,6 +27,8 @@ F64 = NDArray[np.float64]
 
 MILLIMETRES, KITTI, TUM = 1000.0, 256.0, 5000.0
 _PICTURES = ("rgb", "color", "colour", "image", "frames")
+#: Median depths in metres between which a picture is believed to be of a scene.
+_NEAREST_M, _FARTHEST_M = 0.02, 500.0
 _NO_DEPTH = 65535  # 7-Scenes marks missing depth so, others with 0
 
 
@@ -79,7 +81,10 @@ def read_depth(
     """
     if scale is None:
         scale = _scale(sorted(files)[0])
-        if files[0].suffix != ".npy":
+        _check_metres(files[0], scale)
+        if files[0].suffix == ".npy":
+            context.say("depth in floats read as metres")
+        else:
             unit = "1/256 m, as KITTI has it," if scale == KITTI else "millimetres"
             context.say(f"16-bit depth read as {unit} by its look; --truth-format says otherwise")
     folders = dict.fromkeys((files[0].parent, files[0].parent.parent, path))
@@ -111,6 +116,16 @@ def read_depth(
         depth=_reader({i: (file, scale) for i, file in by_frame.items()}),
         metric=True,
     )
+
+
+def _check_metres(file: Path, scale: float) -> None:
+    depth_HW, known_HW = load_depth(file, scale)
+    middle = float(np.median(depth_HW[known_HW])) if known_HW.any() else 1.0
+    if not _NEAREST_M <= middle <= _FARTHEST_M:
+        raise TruthError(
+            f"{file}: a median depth of {middle:.3g} m is not that of a scene: is it depth, and in "
+            "what unit? Say --truth-format depth-mm, depth-kitti or depth-tum, or write metres"
+        )
 
 
 def _scale(file: Path) -> float:
