@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from stpe.dataset.reader import open_dataset
 from stpe.pipeline import run
 from stpe.stages import registry
 from stpe.video.limits import Limits
-from stpe.video.opening import open_source
 
 sys.path.append(str(Path(__file__).parents[1] / "video"))
 from malformed import malformed
@@ -35,8 +33,8 @@ def outcome(tmp_path_factory):
         streams = {name: (out / name).open("w+") for name in ("stdout", "stderr")}
         for name, stream in streams.items():
             context.setattr(sys, name, stream)
-        patient = partial(open_source, limits=Limits(connect_timeout_s=0.3, read_timeout_s=0.3))
-        context.setattr(run, "open_source", patient)
+        hasty = Limits(isolated=True, connect_timeout_s=0.3, read_timeout_s=0.3)
+        context.setattr(run, "_ISOLATED", hasty)
         sources = [*(case.source for case in cases), str(good)]
         code = cli.run(["process", *sources, "--out", str(out / "ds"), "--json"])
         texts = {}

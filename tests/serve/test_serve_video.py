@@ -22,7 +22,7 @@ from stpe.evaluate.masks import region_similarity
 from stpe.models.backends.composed.mask_propagation import Session
 from stpe.rle import decode_mask, encode_mask
 from stpe.serve.app import create_app
-from stpe.video.held import HeldFrames
+from stpe.video.isolated.frames import IsolatedFrames
 
 pytestmark = pytest.mark.weights
 connect = pytest.importorskip("websockets.sync.client").connect
@@ -363,7 +363,7 @@ def server_of_this_process():
 def held():
     """Frames and sessions that something in this process refers to."""
     gc.collect()
-    return [one for one in gc.get_objects() if type(one) in (HeldFrames, Session)]
+    return [one for one in gc.get_objects() if type(one) in (IsolatedFrames, Session)]
 
 
 def wait_for_none(server):

@@ -31,6 +31,8 @@ from stpe.video.opening import open_source
 from stpe.video.source import Source
 
 _BATCH_BYTES = 4 * 2**20
+#: A file that crashes the decoder fails alone, and the others of the run go on.
+_ISOLATED = Limits(isolated=True)
 
 
 def process_source(
@@ -71,8 +73,7 @@ def opened(plan: Plan, uri: str, limits: Limits | None) -> Source:
         SourceError: it cannot be read.
         UsageError: the camera's poses are of another time.
     """
-    bounds = {} if limits is None else {"limits": limits}
-    source = open_source(uri, image_fps=plan.sampling.image_fps, **bounds)
+    source = open_source(uri, limits or _ISOLATED, plan.sampling.image_fps)
     try:
         poses_of(plan.request.camera, source.info)  # those of another time are refused here
     except BaseException:

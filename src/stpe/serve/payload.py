@@ -7,14 +7,10 @@ import base64
 import struct
 from pathlib import Path
 
-import av
-
-from stpe.errors import SourceError
 from stpe.serve.failures import InvalidInputError, TooLargeError, UnsupportedMediaError
 from stpe.video.frame import ImageHW3
+from stpe.video.isolated.picture import isolated_picture
 from stpe.video.limits import Limits
-from stpe.video.picture import Scaler
-from stpe.video.still import decode_picture
 
 #: Content families by the names that clients give them.
 IMAGE_TYPES = {
@@ -39,8 +35,11 @@ VIDEO_TYPES = {
     "video/ogg": "ogg",
 }
 _SUFFIXES = {"matroska": ".mkv", "mpegts": ".ts", "ogg": ".ogv"}
-#: Decoder's planes, RGB, and a model's input of floats.
-_BYTES_A_PIXEL = 12
+#: The decoder's buffers, its planes and RGB at their largest (four channels of 16 bits, twice), or
+#: RGB and a model's input of floats.
+_BYTES_A_PIXEL = 20
+#: What a decoder takes for the smallest picture, and a file beside its pixels.
+_ROOM = 24 << 20
 #: JPEG's start-of-frame markers, which hold the size.
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -127,6 +126,8 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
                 return _jpeg_size(data)
             case "webp":
                 return _webp_size(data)
+            case "tiff":
+                return _tiff_size(data)
     except (struct.error, IndexError):
         pass
     return None
@@ -160,6 +161,21 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def _tiff_size(data: bytes) -> tuple[int, int] | None:
+    """Of the first directory; the decoder looks no further."""
+    order = "<" if data[:2] == b"II" else ">"
+    (at,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, at)
+    found: dict[int, int] = {}
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(f"{order}HH", data, entry)
+        if tag in (256, 257):
+            (found[tag],) = struct.unpack_from(
+                f"{order}{'H' if kind == 3 else 'I'}", data, entry + 8
+            )
+    return (found[256], found[257]) if len(found) == 2 else None
+
+
 def estimated_bytes(data: bytes, limits: Limits) -> int:
     """Memory that decoding and looking at a picture takes. Raises TooLargeError past the pixel
     limit, before anything is decoded."""
@@ -174,12 +190,9 @@ def estimated_bytes(data: bytes, limits: Limits) -> int:
 
 
 def decode_image(data: bytes, limits: Limits) -> ImageHW3:
-    """The picture as an upright RGB image. Raises SourceError, SourceLimitError."""
-    picture = decode_picture(data, limits)
-    try:
-        return Scaler(*picture.size)(picture.frame, picture.orientation)
-    except (av.FFmpegError, ValueError):
-        raise SourceError("the picture's pixels cannot be converted; write it again") from None
+    """The picture as an upright RGB image, decoded in a process of its own that takes no more
+    memory than `estimated_bytes` says. Raises SourceError, SourceLimitError."""
+    return isolated_picture(data, limits, _ROOM + estimated_bytes(data, limits))
 
 
 def save(data: bytes, kind: str, folder: Path) -> Path:

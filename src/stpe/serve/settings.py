@@ -50,6 +50,13 @@ class Settings(Environment):
     max_frames: int = Field(default=108_000, ge=1, alias="STPE_SERVE_MAX_FRAMES")
     max_seconds: float = Field(default=3600.0, gt=0, alias="STPE_SERVE_MAX_SECONDS")
 
+    decoder_bytes: int = Field(
+        default=1024 * _MiB,
+        ge=64 * _MiB,
+        alias="STPE_SERVE_DECODER_BYTES",
+        description="memory that the decoder of one video may take",
+    )
+
     max_pending: int = Field(default=256, ge=1, alias="STPE_SERVE_MAX_PENDING")
     memory_bytes: int = Field(default=2048 * _MiB, ge=_MiB, alias="STPE_SERVE_MEMORY_BYTES")
     max_batch: int = Field(default=8, ge=1, le=256, alias="STPE_SERVE_MAX_BATCH")
@@ -91,6 +98,8 @@ class Settings(Environment):
             max_seconds=self.max_seconds,
             max_bytes=self.max_video_bytes,
             max_entries=self.max_frames * 2,
+            isolated=True,
+            decoder_bytes=self.decoder_bytes,
         )
 
     @property

@@ -26,6 +26,9 @@ class Limits:
         max_ratio: unpacked to packed size of one archive member over 1 MiB.
         connect_timeout_s, read_timeout_s: for a server to accept, and to send the next bytes.
         total_timeout_s: for a whole download.
+        isolated: decode in a process of its own, so that a file which crashes the decoder is a
+            SourceError like any other.
+        decoder_bytes: memory that the isolated decoder may take.
     """
 
     max_pixels: int = 1 << 26
@@ -37,6 +40,8 @@ class Limits:
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 30.0
     total_timeout_s: float | None = 6 * 3600.0
+    isolated: bool = False
+    decoder_bytes: int | None = None
 
     @property
     def decoder_pixels(self) -> str:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from stpe.errors import SourceError
-from stpe.video.archive import ArchiveSource, is_archive
-from stpe.video.container import ContainerSource
-from stpe.video.folder import FolderSource
 from stpe.video.limits import Limits
+from stpe.video.local import open_path
 from stpe.video.remote import download, without_secrets
-from stpe.video.single import PictureSource, WebpAnimation, picture_kind
 from stpe.video.source import Source
 from stpe.video.temporary import TemporaryFolder, copying
 
@@ -27,7 +23,7 @@ def open_source(
 
     Args:
         uri: path or address. What it is, is told from the content.
-        limits: what is refused.
+        limits: what is refused, and whether it is decoded in a process of its own.
         image_fps: rate of images that carry no times; 30 if None.
 
     Raises SourceError if it cannot be read or holds no frame, and SourceLimitError if it is too
@@ -46,34 +42,16 @@ def open_source(
         if scheme not in ("", "file"):
             raise SourceError(f"{scheme}: is not read; give a file, http, https or s3 address")
         path = Path(unquote(urlsplit(text).path)) if scheme else Path(uri)
-        return _open_path(path, said, limits, image_fps)
+        return open_path(path, said, limits, image_fps)
     except SourceError as error:
         raise type(error)(f"{said}: {error}") from None
-
-
-def _open_path(path: Path, uri: str, limits: Limits, fps: float | None) -> Source:
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            return FolderSource(path, uri, limits, fps)
-        if not stat.S_ISREG(mode):
-            raise SourceError("not a plain file; give a video file or a folder of images")
-        if is_archive(path):
-            return ArchiveSource(path, uri, limits, fps)
-        kind = picture_kind(path)
-        if kind == "picture":
-            return PictureSource(path, uri, limits)
-        return WebpAnimation(path, uri, limits) if kind else ContainerSource(path, uri, limits)
-    except (OSError, ValueError) as error:
-        reason = str(getattr(error, "strerror", None) or error).lower()
-        raise SourceError(f"cannot be read, {reason}; check the path") from None
 
 
 def _open_remote(url: str, said: str, limits: Limits, fps: float | None) -> Source:
     with copying():
         folder = TemporaryFolder()
     try:
-        source = _open_path(download(url, folder.path, limits), said, limits, fps)
+        source = open_path(download(url, folder.path, limits), said, limits, fps)
     except BaseException:
         folder.close()
         raise

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from stpe.errors import SourceError
 from stpe.video.channel import Channel, ChannelClosedError
@@ -55,6 +55,9 @@ class Measured:
         last_s: how long the last frame is shown, if the source says so.
         warnings: what was wrong with the source (the source's own list).
     """
+
+    #: Names of all but the warnings.
+    facts: ClassVar = ("frame_count", "first_pts", "last_pts", "complete", "frame_s", "last_s")
 
     warnings: list[str] = field(default_factory=list)
     frame_count: int = 0
@@ -149,8 +152,8 @@ def _produce(
     channel: Channel[Sampled], source: Source, grids: tuple[Grid, ...], measured: Measured
 ) -> None:
     try:
-        for sampled in _sampled(source, grids, measured):
-            channel.put(sampled, sampled.nbytes)
+        for item in source.sampled(grids, measured):
+            channel.put(item, item.nbytes)
         channel.finish()
     except ChannelClosedError:
         pass
@@ -158,13 +161,20 @@ def _produce(
         channel.finish(error)
 
 
-def _sampled(source: Source, grids: tuple[Grid, ...], measured: Measured) -> Iterator[Sampled]:
+def sampled(
+    source: Source,
+    grids: Sequence[Grid],
+    measured: Measured,
+    went_on: Callable[[], object] = lambda: None,
+) -> Generator[Sampled, None, None]:
+    """`sample` in this thread; `went_on` is called with every decoded frame."""
     size = source.info.width, source.info.height
     lanes = [(g.name, Selection(g.fps), Scaler(*g.frame_size(*size))) for g in grids]
     measured.frame_s = 1 / source.info.fps if source.info.fps else None
     decoded = _decoded(source)
     try:
         for frame, following in _with_next_pts(decoded):
+            went_on()
             measured.frame_count += 1
             measured.last_pts, measured.last_s = frame.pts, frame.duration_s
             if measured.first_pts is None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import av
 
@@ -16,6 +16,10 @@ from stpe.video.frame import SourceInfo
 from stpe.video.limits import Limits
 from stpe.video.picture import UPRIGHT, Orientation
 from stpe.video.temporary import TemporaryFolder
+
+if TYPE_CHECKING:
+    from stpe.video.frame import Grid
+    from stpe.video.sampler import Measured, Sampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,12 @@ class Source(ABC):
                     "all are scaled to the first one's size"
                 )
             yield frame
+
+    def sampled(self, grids: Sequence[Grid], measured: Measured) -> Iterator[Sampled]:
+        """What `sample` delivers; `measured` is filled in on the way."""
+        from stpe.video.sampler import sampled
+
+        return sampled(self, grids, measured)
 
     def warn(self, message: str) -> None:
         """Add a warning to `info`, once."""

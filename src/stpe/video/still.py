@@ -10,8 +10,9 @@ from av.error import FFmpegError
 
 from stpe.errors import SourceError
 from stpe.video.essential import essential
+from stpe.video.frame import ImageHW3
 from stpe.video.limits import Limits
-from stpe.video.picture import Orientation
+from stpe.video.picture import Orientation, Scaler
 from stpe.video.whole import is_cut
 
 #: First bytes of a picture file, and FFmpeg's decoder for it.
@@ -82,3 +83,12 @@ def decode_picture(data: bytes, limits: Limits) -> Picture:
     if not frames:
         raise SourceError(f"damaged, or more than {limits.max_pixels} pixels; write it again")
     return Picture(frames[0], orientation)
+
+
+def upright_picture(data: bytes, limits: Limits) -> ImageHW3:
+    """The picture in `data` as an upright RGB image. Raises SourceError, SourceLimitError."""
+    picture = decode_picture(data, limits)
+    try:
+        return Scaler(*picture.size)(picture.frame, picture.orientation)
+    except (FFmpegError, ValueError):
+        raise SourceError("the picture's pixels cannot be converted; write it again") from None

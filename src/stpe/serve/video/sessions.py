@@ -24,9 +24,8 @@ from stpe.serve.video.convert import to_role
 from stpe.serve.video.schemas import Prompt
 from stpe.serve.video.settings import VideoSettings
 from stpe.serve.video.uploads import Uploads
-from stpe.video.held import HeldFrames
+from stpe.video.isolated.frames import IsolatedFrames
 from stpe.video.limits import Limits
-from stpe.video.opening import open_source
 
 T = TypeVar("T")
 
@@ -43,7 +42,7 @@ class Held:
 
     id: str
     session: VideoSession
-    frames: HeldFrames
+    frames: IsolatedFrames
     warnings: list[str]
     resources: ExitStack
     cancel: threading.Event = field(default_factory=threading.Event)
@@ -267,14 +266,9 @@ def _translated(call: Callable[..., T], *arguments: Any) -> T:
 
 def _frames(
     file: Path, said: str, limits: Limits, budget_bytes: int, gone: threading.Event
-) -> HeldFrames:
+) -> IsolatedFrames:
     """Open and index a video; its place in the server is not told."""
     try:
-        source = open_source(file, limits)
-        try:
-            return HeldFrames(source, budget_bytes, gone.is_set)
-        except BaseException:
-            source.close()
-            raise
+        return IsolatedFrames(file, limits, budget_bytes, gone.is_set)
     except SourceError as error:
-        raise type(error)(str(error).replace(str(file), said)) from None
+        raise type(error)(f"{said}: {error}") from None
