@@ -238,30 +238,6 @@ def test_unsafe_or_wrong_settings_do_not_start(settings, says):
     assert "Traceback" not in done.stderr
 
 
-def test_a_full_queue_says_when_to_come_again(bare):
-    head = (
-        b"POST /infer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\n\r\n{"
-    )
-    held = [socket.create_connection(("127.0.0.1", bare.port)) for _ in range(2)]
-    held[0].sendall(head % 500_000)
-    pending(bare, 1)
-    busy = refused(bare.call, "POST", "/infer", content=b"x" * 400_000)
-    assert busy.status == 503
-    assert busy.retry_after_s >= 1
-    assert refused(bare.call, "POST", "/infer", content=b"x" * 900_000).status == 413
-    held[1].sendall(head % 100)
-    pending(bare, 2)
-    full = refused(bare.call, "POST", "/infer", json={})
-    assert full.status == 429
-    assert full.retry_after_s >= 1
-    for connection in held:
-        connection.close()
-    pending(bare, 0)
-    assert refused(bare.call, "POST", "/infer", json={}).status == 422
-    pending(bare, 0)
-
-
 def pending(client, count):
     """Wait until so many requests are being answered."""
     deadline = time.monotonic() + 10

@@ -24,14 +24,18 @@ class Admission:
         self.held_bytes = 0
         self._lock = threading.Lock()
 
+    def check(self, size: int) -> None:
+        """Whether there is room for a request of `size` bytes now. Raises as `request` and
+        `memory`, and holds nothing."""
+        with self._lock:
+            self._room(size)
+            self._place()
+
     @contextmanager
     def request(self) -> Iterator[None]:
         """Room for one request in the queue. Raises TooManyRequestsError."""
         with self._lock:
-            if self.pending >= self.max_pending:
-                raise TooManyRequestsError(
-                    f"{self.pending} requests are waiting, which is all that may; try again"
-                )
+            self._place()
             self.pending += 1
         try:
             yield
@@ -50,16 +54,25 @@ class Admission:
         finally:
             reservation.release()
 
-    def _take(self, size: int) -> None:
+    def _take(self, size: int, held: int) -> None:
         with self._lock:
-            if size > self.memory_bytes:
-                raise TooLargeError(
-                    f"the request would need about {size >> 20} MiB and the server has "
-                    f"{self.memory_bytes >> 20} MiB for all; send less at a time"
-                )
-            if self.held_bytes + size > self.memory_bytes:
-                raise BusyError("the memory for requests is taken; try again shortly", 2.0)
+            self._room(size, held)
             self.held_bytes += size
+
+    def _place(self) -> None:
+        if self.pending >= self.max_pending:
+            raise TooManyRequestsError(
+                f"{self.pending} requests are waiting, which is all that may; try again"
+            )
+
+    def _room(self, size: int, held: int = 0) -> None:
+        if held + size > self.memory_bytes:
+            raise TooLargeError(
+                f"the request would need about {held + size >> 20} MiB and the server has "
+                f"{self.memory_bytes >> 20} MiB for all; send less at a time"
+            )
+        if self.held_bytes + size > self.memory_bytes:
+            raise BusyError("the memory for requests is taken; try again shortly", 2.0)
 
     def _give(self, size: int) -> None:
         with self._lock:
@@ -75,7 +88,7 @@ class Reservation:
 
     def grow(self, size: int) -> None:
         """Hold `size` bytes more. Raises as `Admission.memory`."""
-        self._admission._take(size)
+        self._admission._take(size, self.size)
         self.size += size
 
     def release(self) -> None:

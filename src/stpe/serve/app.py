@@ -19,8 +19,9 @@ from stpe.serve.admission import Admission
 from stpe.serve.batching import Batcher
 from stpe.serve.guard import OPEN_PATHS, Guard
 from stpe.serve.metrics import Metrics
+from stpe.serve.protocol import connections
 from stpe.serve.roles import Roles
-from stpe.serve.routes import clips, health, infer, jobs, video
+from stpe.serve.routes import clips, documentation, health, infer, jobs, tickets, video
 from stpe.serve.services import BodyRule, Feature, Services
 from stpe.serve.settings import Settings
 from stpe.serve.work import Work
@@ -28,6 +29,8 @@ from stpe.serve.work import Work
 #: Every API of the server; a further one is a module in `routes/` and a line here.
 FEATURES: tuple[Feature, ...] = (
     health.FEATURE,
+    documentation.FEATURE,
+    tickets.FEATURE,
     infer.FEATURE,
     clips.FEATURE,
     jobs.FEATURE,
@@ -66,6 +69,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=__version__,
         summary="Spatio-temporal perception of images and video",
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
         responses=problems.responses(),
     )
     problems.install(app)
@@ -92,6 +97,7 @@ def _services(settings: Settings, engine: Engine, folder: Path) -> Services:
     admission = Admission(settings.max_pending, settings.memory_bytes)
     metrics.gauge("stpe_queue_requests", "Requests under way", lambda: admission.pending)
     metrics.gauge("stpe_queue_bytes", "Bytes they may hold", lambda: admission.held_bytes)
+    metrics.gauge("stpe_connections", "Open connections", lambda: len(connections()))
     metrics.gauge("stpe_batch_waiting", "Images that wait for a model", lambda: batcher.waiting)
     roles = Roles(engine, settings.model_wait_s)
     return Services(settings, roles, admission, work, batcher, metrics, folder)

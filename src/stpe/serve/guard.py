@@ -14,21 +14,22 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stpe.errors import StpeError
-from stpe.serve import problems
-from stpe.serve.admission import Reservation
+from stpe.serve import problems, tickets
+from stpe.serve.body import Body, too_large
 from stpe.serve.failures import (
+    ClientLeftError,
     ForbiddenError,
     InvalidInputError,
-    SlowBodyError,
-    TooLargeError,
     UnauthorizedError,
 )
+from stpe.serve.routes.documentation import PATHS
 from stpe.serve.services import BodyRule, Services
 
 #: Answered without a key: whether the server lives is for the machine that runs it.
 OPEN_PATHS = ("/health", "/health/live", "/health/ready")
+_OPEN = frozenset((*OPEN_PATHS, *PATHS))
+_FOREIGN = "pages of other sites may not call this server; allow their origin in its settings"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_STEP = 1 << 20  # a body of unknown size is admitted so many bytes at a time
 
 
 class Guard:
@@ -47,33 +48,54 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
-            self._check(Headers(scope=scope), scope["path"])
+            self._check(scope)
         except StpeError as error:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008, "reason": str(error)[:120]})
             else:
-                await _answer(error, scope, receive, send)
+                await problems.answer_early(error, scope, receive, send)
             return
         if scope["type"] == "websocket":
-            await self._app(scope, receive, send)
+            await self._app(scope, self._spoken(receive), send)
             return
         await self._timed(scope, receive, send)
 
-    def _check(self, headers: Headers, path: str) -> None:
-        settings = self._services().settings
+    def _check(self, scope: Scope) -> None:
+        settings, headers = self._services().settings, Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        foreign = bool(
+            origin and origin not in settings.cors_origins and _split(origin).netloc != host
+        )
         if settings.api_key is not None:
-            if path not in OPEN_PATHS:
-                _check_key(headers, settings.api_key.get_secret_value())
+            if scope["path"] not in _OPEN:
+                _check_key(scope, headers, settings.api_key.get_secret_value(), foreign)
             return
         # Without a key only this machine may ask, and no web page that its browser shows: a page
         # of another site gives itself away by its origin, or by the name it called us by.
-        host = headers.get("host", "")
         name = _split(f"//{host}").hostname or ""
         if name != settings.host and not _is_local(name):
             raise ForbiddenError("this server answers to localhost only; set STPE_API_KEY")
-        origin = headers.get("origin")
-        if origin and origin not in settings.cors_origins and _split(origin).netloc != host:
-            raise ForbiddenError("pages of other sites may not call this server")
+        if foreign:
+            raise ForbiddenError(_FOREIGN)
+
+    def _spoken(self, receive: Receive) -> Receive:
+        """`receive` of a WebSocket whose client is taken for gone if it never says anything."""
+        said = 0
+
+        async def receive_first() -> Message:
+            nonlocal said
+            if said == 1:  # the first was that it wants to connect
+                wait_s = self._services().settings.head_s
+                try:
+                    message = await asyncio.wait_for(receive(), wait_s)
+                except TimeoutError:
+                    message = {"type": "websocket.disconnect", "code": 1008, "reason": "silent"}
+            else:
+                message = await receive()
+            said += 1
+            return message
+
+        return receive_first
 
     async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:
         metrics = self._services().metrics
@@ -99,80 +121,26 @@ class Guard:
             await self._app(scope, receive, send)
             return
         services = self._services()
+        admission = services.admission
         rule = next(r for r in self._rules if scope["path"].startswith(r.prefix))
         with ExitStack() as stack:
+            body = Body(receive, rule, stack.enter_context(admission.memory(0)), services.settings)
             try:
-                size = _declared(Headers(scope=scope))
-                if size is not None and size > rule.max_bytes:
-                    raise _too_large(rule)
-                stack.enter_context(services.admission.request())
-                held = services.admission.memory(round((size or 0) * rule.held))
-                body = _Body(receive, rule, stack.enter_context(held), size is not None)
+                size = _declared(Headers(scope=scope)) or 0
+                if size > rule.max_bytes:
+                    raise too_large(rule)
+                if rule.held:
+                    admission.check(round(size * rule.held))
+                    # Here before it has a place in the queue: what is announced costs nothing, so
+                    # it must not hold what others need.
+                    await body.gather()
+                    stack.enter_context(admission.request())
+            except ClientLeftError:
+                return
             except StpeError as error:
-                await _answer(error, scope, receive, send)
+                await problems.answer_early(error, scope, receive, send)
                 return
-            body.idle_s = services.settings.idle_body_s
             await body.serve(self._app, scope, send)
-
-
-class _Body:
-    """The body of one request, counted while it arrives. Past a limit, whatever the application
-    made of the break is replaced by the true answer."""
-
-    idle_s = 30.0
-
-    def __init__(self, receive: Receive, rule: BodyRule, held: Reservation, declared: bool) -> None:
-        self._receive = receive
-        self._rule = rule
-        self._held = held
-        self._declared = declared
-        self._size = self._admitted = 0
-        self._complete = False
-        self._failure: StpeError | None = None
-
-    async def serve(self, app: ASGIApp, scope: Scope, send: Send) -> None:
-        started = False
-
-        async def guarded(message: Message) -> None:
-            nonlocal started
-            if self._failure is not None and not started:
-                return
-            started = True
-            await send(message)
-
-        try:
-            await app(scope, self.receive, guarded)
-        except StpeError:
-            if self._failure is None:
-                raise
-        if self._failure is not None and not started:
-            await _answer(self._failure, scope, self._receive, send)
-
-    async def receive(self) -> Message:
-        if self._failure is not None:
-            raise self._failure
-        if self._complete:
-            return await self._receive()
-        try:
-            message = await asyncio.wait_for(self._receive(), self.idle_s)
-            if message["type"] == "http.request":
-                self._count(len(message.get("body", b"")))
-                self._complete = not message.get("more_body", False)
-        except TimeoutError:
-            self._failure = SlowBodyError(f"nothing of the body came for {self.idle_s:g} s")
-        except StpeError as error:
-            self._failure = error
-        if self._failure is not None:
-            raise self._failure
-        return message
-
-    def _count(self, size: int) -> None:
-        self._size += size
-        if self._size > self._rule.max_bytes:
-            raise _too_large(self._rule)
-        while not self._declared and self._size > self._admitted:
-            self._held.grow(round(_STEP * self._rule.held))
-            self._admitted += _STEP
 
 
 def _declared(headers: Headers) -> int | None:
@@ -184,18 +152,24 @@ def _declared(headers: Headers) -> int | None:
     return int(text)
 
 
-def _too_large(rule: BodyRule) -> TooLargeError:
-    return TooLargeError(f"the body is larger than the {rule.max_bytes} bytes allowed here")
-
-
-def _check_key(headers: Headers, key: str) -> None:
+def _check_key(scope: Scope, headers: Headers, key: str, foreign: bool) -> None:
+    """A key in a header proves itself. Browsers open WebSockets for any page that asks, so those,
+    and tickets, are for pages of this server and of the origins that it allows."""
+    if foreign and (scope["type"] == "websocket" or b"ticket=" in scope["query_string"]):
+        raise ForbiddenError(_FOREIGN)
+    reading = scope["type"] == "websocket" or scope["method"] == "GET"
+    if reading and tickets.accepts(key, scope["path"], scope["query_string"]):
+        return
     given = headers.get("x-api-key")
     if given is None:
         scheme, _, rest = headers.get("authorization", "").partition(" ")
         given = rest.strip() if scheme.lower() == "bearer" else ""
     # Starlette decodes headers as Latin-1; as bytes the comparison takes any text.
     if not hmac.compare_digest(given.encode("latin-1"), key.encode("utf-8")):
-        raise UnauthorizedError("give the key as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+        raise UnauthorizedError(
+            "give the key as `Authorization: Bearer KEY` or `X-API-Key: KEY`, or, where headers "
+            "cannot be sent, a ticket of POST /api/v1/tickets as `?ticket=`"
+        )
 
 
 def _split(url: str) -> SplitResult:
@@ -212,10 +186,3 @@ def _is_local(name: str) -> bool:
         return ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-async def _answer(error: StpeError, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer before the body has been read; the connection cannot be used again then."""
-    response = problems.of_error(error)
-    response.headers["Connection"] = "close"
-    await response(scope, receive, send)

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from stpe.errors import StpeError
 from stpe.serve.failures import BusyError
@@ -87,6 +88,13 @@ def of_error(error: StpeError) -> ProblemResponse:
         headers["WWW-Authenticate"] = "Bearer"
     body = document(error.http_status, str(error), kind)
     return ProblemResponse(body, error.http_status, headers)
+
+
+async def answer_early(error: StpeError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer before the body has been read; the connection cannot be used again then."""
+    response = of_error(error)
+    response.headers["Connection"] = "close"
+    await response(scope, receive, send)
 
 
 def of_unforeseen(error: BaseException) -> ProblemResponse:

@@ -63,6 +63,20 @@ class Settings(Environment):
     batch_wait_ms: float = Field(default=2.0, ge=0, le=1000, alias="STPE_SERVE_BATCH_WAIT_MS")
     model_wait_s: float = Field(default=60.0, ge=0, alias="STPE_SERVE_MODEL_WAIT_SECONDS")
     idle_body_s: float = Field(default=30.0, gt=0, alias="STPE_SERVE_IDLE_BODY_SECONDS")
+    body_s: float = Field(
+        default=120.0,
+        gt=0,
+        alias="STPE_SERVE_BODY_SECONDS",
+        description="for a whole body, and a second more for every 64 KiB of it",
+    )
+    head_s: float = Field(default=10.0, gt=0, alias="STPE_SERVE_HEAD_SECONDS")
+    max_connections: int = Field(default=512, ge=1, alias="STPE_SERVE_MAX_CONNECTIONS")
+    max_address_connections: int = Field(
+        default=128,
+        ge=1,
+        alias="STPE_SERVE_MAX_ADDRESS_CONNECTIONS",
+        description="of one client address; raise it behind a proxy",
+    )
 
     @property
     def loopback(self) -> bool:
