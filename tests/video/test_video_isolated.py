@@ -148,7 +148,7 @@ def test_a_decoder_has_no_secrets_and_ends_with_its_owner(monkeypatch):
     monkeypatch.setenv("STPE_API_KEY", "correct horse")
     process = DecoderProcess()
     assert b"correct horse" not in Path(f"/proc/{process.pid}/environ").read_bytes()
-    folder = process._end.peek()[2][2]
+    folder = process._end.peek()[2][2].path
     process._connection.close()
     deadline = time.monotonic() + 20
     while process.alive and time.monotonic() < deadline:

@@ -175,7 +175,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._answering:
             self.transport.close()
             return
-        body = json.dumps(problems.document(status, why)).encode()
+        body = json.dumps(problems.document(status, why), allow_nan=False).encode()
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {problems.MEDIA_TYPE}"
         )

@@ -25,7 +25,7 @@ _SHOWN = re.compile(r"(?<=[?&]ticket=)[^&\s\"]+")
 def issue(key: str, path: str, seconds: int) -> tuple[str, float]:
     """A ticket for `path`, and when it ends (seconds since 1970)."""
     ends = time.time() + seconds
-    body = _coded(json.dumps([path, ends]).encode())
+    body = _coded(json.dumps([path, ends], allow_nan=False).encode())
     return f"{body}.{_coded(_signature(key, body))}", ends
 
 

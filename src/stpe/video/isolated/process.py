@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import weakref
 from collections.abc import Sequence
-from pathlib import Path
 
 from stpe.errors import SourceError, SourceLimitError, UsageError
 from stpe.video.isolated.wire import Block, Message, receive, send
-from stpe.video.temporary import copying
+from stpe.video.temporary import TemporaryFolder, copying
 
 #: All that the process sees of this one's environment.
 _VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD")
@@ -35,13 +32,13 @@ class DecoderProcess:
     def __init__(self) -> None:
         """Start it. Raises SourceError where there is no room for its temporary files."""
         with copying():
-            folder = tempfile.mkdtemp(prefix="stpe-decoder-")
+            folder = TemporaryFolder()
         ours, theirs = socket.socketpair()
         environment = {
             **{name: os.environ[name] for name in _VARIABLES if name in os.environ},
             **_QUIET,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            "TMPDIR": folder,
+            "TMPDIR": str(folder.path),
         }
         with theirs:
             self._process = subprocess.Popen(
@@ -124,8 +121,10 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _end(process: subprocess.Popen[bytes], connection: socket.socket, folder: str) -> None:
+def _end(
+    process: subprocess.Popen[bytes], connection: socket.socket, folder: TemporaryFolder
+) -> None:
     connection.close()
     process.kill()
     process.wait()
-    shutil.rmtree(Path(folder), ignore_errors=True)
+    folder.close()

@@ -24,7 +24,7 @@ Block = bytes | memoryview
 def send(connection: socket.socket, message: Message, blocks: Sequence[Block] = ()) -> None:
     """Send a message and its blocks. Raises OSError if the other side is gone."""
     sizes = [memoryview(block).nbytes for block in blocks]
-    text = json.dumps({**message, "blocks": sizes}).encode()
+    text = json.dumps({**message, "blocks": sizes}, allow_nan=True).encode()
     connection.sendall(_HEAD.pack(len(text)) + text)
     for block in blocks:
         connection.sendall(block)
