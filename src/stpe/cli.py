@@ -340,13 +340,26 @@ def search(
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--format", "format_", required=True, help="parquet, coco, mot, video, rerun, ...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File or folder.")
+@click.option("--labels", metavar="a,b", help="For mot: only tracks with one of these labels.")
+@click.option("--shard-mb", type=float, metavar="MB", help="For webdataset: size of a shard; 32.")
+@click.option("--local-paths", is_flag=True, help="For parquet: `uri` with the folders in it.")
 @common
-def export(dataset: Path, format_: str, out: Path) -> None:
+def export(
+    dataset: Path, format_: str, out: Path, labels: str | None, shard_mb: float | None,
+    local_paths: bool,
+) -> None:  # fmt: skip
     """Write a dataset in another format."""
     from stpe.dataset.export import export as write
     from stpe.dataset.reader import open_dataset
 
-    print(write(open_dataset(dataset), format_, out), file=sys.stderr)
+    options: dict[str, Any] = {}
+    if labels is not None:
+        options["labels"] = [label.strip() for label in labels.split(",") if label.strip()]
+    if shard_mb is not None:
+        options["shard_mb"] = shard_mb
+    if local_paths:
+        options["local_paths"] = True
+    print(write(open_dataset(dataset), format_, out, **options), file=sys.stderr)
 
 
 @cli.command()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import small_dataset as shared
 
-from stpe.dataset import Dataset, DatasetWriter, open_dataset
+from stpe.dataset import Dataset, DatasetWriter, collate, open_dataset
 from stpe.dataset.pixels import decode
 from stpe.errors import UsageError
 from stpe.video import open_source
@@ -149,3 +149,33 @@ def test_a_reader_keeps_what_it_opened(tmp_path: Path, clips: list[Path]):
         assert after.videos[-1] == first
         spans = after.rows.spans("frames")
         assert [spans[v] for v in after.videos] == [(0, 12), (12, 12)]
+
+
+def test_batches_pad_with_masks_and_take_transforms(dataset: Dataset):
+    data = pytest.importorskip("torch.utils.data")
+    signals = [*SIGNALS, "frames.depth", "pixels"]
+    clips = dataset.clips(signals, length=4, stride=4, long_side=80)
+    batch = next(iter(data.DataLoader(clips, batch_size=2, collate_fn=collate)))
+    assert tuple(batch["pixels"].shape) == (2, 4, 48, 80, 3)
+    assert tuple(batch["frames.dense"].shape) == (2, 4, 3, 5, 4)
+    boxes, mask = batch["objects.box_xyxy"], batch["objects.box_xyxy.mask"]
+    assert (tuple(boxes.shape), tuple(mask.shape)) == ((2, 4, 2, 4), (2, 4, 2))
+    assert mask.sum() == 2 * 8 - 1  # one object was unseen in one frame
+    assert (boxes[~mask] == 0).all()
+    flow = batch["motion.flow"]
+    assert tuple(flow.shape) == (2, 4, 1, 2, 3, 2)
+    assert batch["motion.flow.mask"][:, :, 0].tolist() == [[False] + [True] * 3, [True] * 4]
+    assert batch["frames.depth"] == [None, None]
+    one = dataset.clips(["frames.embedding"], 2, transform=lambda clip: clip["frames.embedding"])
+    assert tuple(one[0].shape) == (2, 8)
+
+
+def test_a_length_that_no_video_has_is_refused(dataset: Dataset):
+    with pytest.raises(UsageError, match="the longest has 12; make length smaller"):
+        dataset.clips(["frames.embedding"], length=13)
+    with pytest.raises(UsageError, match="no shot has 7"):
+        dataset.clips(["frames.embedding"], length=7, within_shots=True)
+    every = dataset.clips(["pixels", "frames.embedding"], length=36, fps="native")[0]
+    assert np.asarray(every["pixels"]).shape[0] == 36
+    there = ~np.isnan(np.asarray(every["frames.embedding"])).any(axis=1)
+    assert np.flatnonzero(there).tolist() == list(range(0, 36, 3))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import small_dataset as shared
@@ -27,12 +28,25 @@ N = shared.FRAMES // shared.STEP
 def test_parquet_holds_every_row_and_the_media(dataset: Dataset, tmp_path: Path):
     out = export(dataset, "parquet", tmp_path / "pq")
     manifest = json.loads((out / "manifest.json").read_text())
+    card = (out / "README.md").read_text()
+    assert "license:" in card.split("---")[1]
+    assert "| detector | m | MIT |" in card
+    assert "| box_xyxy | px |" in card
+    assert str(dataset.path.parent) not in card
+    asked = export(dataset, "parquet", tmp_path / "paths", local_paths=True)
+    uris = pq.read_table(asked / "data" / "videos.parquet")["uri"]
+    assert uris.equals(dataset.arrow("videos")["uri"])
     for table, rows in dataset.tables.items():
         path = out / "data" / f"{table}.parquet"
         assert path.exists() == bool(rows)
         if rows:
             assert manifest["tables"][table]["rows"] == rows
             ours = dataset.arrow(table)
+            if table == "videos":  # of a path, the file's name alone is published
+                assert all("/" in uri for uri in ours["uri"].to_pylist())
+                names = [Path(uri).name for uri in ours["uri"].to_pylist()]
+                place = ours.schema.get_field_index("uri")
+                ours = ours.set_column(place, ours.schema.field("uri"), pa.array(names))
             assert pq.read_table(path, columns=ours.column_names).equals(ours)
     assert pq.read_schema(out / "data" / "objects.parquet").field("box_xyxy").metadata[b"unit"]
     for video in pq.read_table(out / "data" / "videos.parquet").to_pylist():
@@ -58,6 +72,9 @@ def test_coco_loads_and_masks_agree(dataset: Dataset, tmp_path: Path):
     coco = COCO(str(out / "annotations.json"))
     assert len(coco.imgs) == 2 * N
     assert {c["name"] for c in coco.cats.values()} == {"person", "chair"}
+    person = next(c for c in coco.cats.values() if c["name"] == "person")
+    assert (len(person["keypoints"]), len(person["skeleton"])) == (17, 19)
+    assert {n for bone in person["skeleton"] for n in bone} == set(range(1, 18))
     rows = dataset.arrow("objects").to_pylist()
     assert len(coco.anns) == len(rows)
     for ann, row in zip(coco.anns.values(), rows, strict=True):
@@ -75,10 +92,12 @@ def test_coco_loads_and_masks_agree(dataset: Dataset, tmp_path: Path):
 
 def test_mot_lines_follow_the_benchmark(dataset: Dataset, tmp_path: Path):
     out = export(dataset, "mot", tmp_path / "mot")
-    for text in sorted(out.glob("*.txt")):
+    for text in sorted(set(out.glob("*.txt")) - {out / "labels.txt"}):
         table = np.loadtxt(text, delimiter=",")
         assert table.shape == (2 * N, 10)  # one object was unseen in one frame
         assert table[0, :6].tolist() == [1, 1, 11, 21, 24, 24]
+        classes = {int(track): set(table[table[:, 1] == track, 7]) for track in set(table[:, 1])}
+        assert classes == {1: {1}, 2: {14}}
         assert sorted(set(table[:, 0])) == list(range(1, N + 1))
         info = configparser.ConfigParser()
         info.read(out / text.stem / "seqinfo.ini")
@@ -87,6 +106,14 @@ def test_mot_lines_follow_the_benchmark(dataset: Dataset, tmp_path: Path):
         assert int(info["Sequence"]["frameRate"]) == 4
         times = [float(line) for line in (out / text.stem / "pts.txt").read_text().split()]
         assert times[:2] == [0.5, 0.75]
+    assert (out / "labels.txt").read_text() == "14 chair\n1 person\n"
+    persons = export(dataset, "mot", tmp_path / "persons", labels=["person"])
+    for text in sorted(set(persons.glob("*.txt")) - {persons / "labels.txt"}):
+        assert set(np.loadtxt(text, delimiter=",")[:, 1]) == {1}
+    with pytest.raises(UsageError, match="no object is called cat; there are chair, person"):
+        export(dataset, "mot", tmp_path / "cats", labels=["cat"])
+    with pytest.raises(UsageError, match="no option labels"):
+        export(dataset, "coco", tmp_path / "cats", labels=["cat"])
 
 
 def test_video_has_true_times_and_shows_the_object(dataset: Dataset, tmp_path: Path):
@@ -158,6 +185,8 @@ def test_webdataset_samples_are_whole(dataset: Dataset, tmp_path: Path):
         assert sample["json"]["pts"] == row["pts"]
         np.testing.assert_array_equal(sample["embedding.npy"], np.float32(row["embedding"]))
         assert sample["dense.npy"].shape == (3, 5, 4)
+    many = export(dataset, "webdataset", tmp_path / "many", shard_mb=0.05)
+    assert len(list(many.glob("*.tar"))) > 3
 
 
 def keys_of(value, path="") -> set[str]:
@@ -177,9 +206,10 @@ def test_analysis_has_the_prototypes_fields(dataset: Dataset, tmp_path: Path, sh
         theirs |= {k for k in keys_of(json.loads(path.read_text())) if "roblox_metadata." not in k}
     out = export(dataset, "analysis", tmp_path / "analysis")
     ours = json.loads(sorted(out.glob("*.json"))[0].read_text())
-    optional = {".exported_at", ".stats.frames_downloaded", ".key_events[].object",
-                ".key_events[].direction"}  # fmt: skip
-    assert theirs - keys_of(ours) <= optional
+    assert theirs <= keys_of(ours)
+    assert (ours["key_events"][0]["object"], ours["key_events"][0]["direction"]) == (
+        "person", "right"
+    )  # fmt: skip
     assert keys_of(ours) - theirs <= {".frames[].roblox_metadata.speed"}
     frame = ours["frames"][2]
     assert frame["timestamp"] == 1.0

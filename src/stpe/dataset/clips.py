@@ -17,6 +17,7 @@ from stpe.dataset.actions import Actions, names
 from stpe.dataset.columns import SHAPES, dense, ragged
 from stpe.dataset.pixels import FrameReader
 from stpe.dataset.rows import Query
+from stpe.dataset.tensors import tensor
 from stpe.dataset.timeline import analysed, decoded
 from stpe.errors import UsageError
 from stpe.signals import KEYS, SIGNALS, expand
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
     from stpe.dataset.reader import Dataset
 
 try:  # A map dataset that torch's loader knows, where torch is; the same without it.
-    import torch
     from torch.utils.data import Dataset as _Base
 except ImportError:
-    torch = None
     _Base = object
 
 Int64s = NDArray[np.int64]
@@ -123,8 +122,8 @@ class ClipDataset(_Base):  # type: ignore[misc]
         index = self._index[first:last]
         clip: dict[str, Any] = {
             "video_id": video_id,
-            "frame_index": _tensor(index),
-            "pts": _tensor(self._pts[first:last]),
+            "frame_index": tensor(index),
+            "pts": tensor(self._pts[first:last]),
         }
         for table, columns in self._columns.items():
             edges = None
@@ -134,9 +133,9 @@ class ClipDataset(_Base):  # type: ignore[misc]
             clip |= self._read(table, columns, first, edges)
         if self._acts:
             made = self._actions_of(video_id).window(first - self._spans[video_id][0], self.length)
-            clip |= {name: _tensor(array) for name, array in made.items()}
+            clip |= {name: tensor(array) for name, array in made.items()}
         if self.pixels:
-            clip["pixels"] = _tensor(self._reader(video_id).frames(index, self._pts[first:last]))
+            clip["pixels"] = tensor(self._reader(video_id).frames(index, self._pts[first:last]))
         return clip if self.transform is None else self.transform(clip)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -166,12 +165,12 @@ class ClipDataset(_Base):  # type: ignore[misc]
         read: dict[str, Any] = {}
         for column in columns:
             if table == "frames" and edges is not None:
-                read[f"{table}.{column}"] = _tensor(_spread(dense(table, column, rows), edges))
+                read[f"{table}.{column}"] = tensor(_spread(dense(table, column, rows), edges))
             elif edges is None:
-                read[f"{table}.{column}"] = _tensor(dense(table, column, rows))
+                read[f"{table}.{column}"] = tensor(dense(table, column, rows))
             else:
                 parts = ragged(table, column, rows, edges - edges[0])
-                read[f"{table}.{column}"] = [_tensor(part) for part in parts]
+                read[f"{table}.{column}"] = [tensor(part) for part in parts]
         return read
 
     def _table_edges(self, table: str) -> tuple[Int64s, Int64s]:
@@ -254,14 +253,3 @@ def _spread(values: Any, edges: Int64s) -> Any:
         return whole
     left = iter(values)
     return [next(left) if full else None for full in there]
-
-
-def _tensor(value: Any) -> Any:
-    """A writable tensor (or array, without torch) of an array; anything else as it is."""
-    if not isinstance(value, np.ndarray):
-        if isinstance(value, list) and any(isinstance(v, np.ndarray) for v in value):
-            return [_tensor(v) for v in value]
-        return value
-    if not value.flags.writeable:
-        value = value.copy()
-    return value if torch is None else torch.from_numpy(value)

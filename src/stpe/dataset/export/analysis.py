@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from bisect import bisect_right
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +42,20 @@ def analysis(dataset: Dataset, video_id: str) -> dict[str, Any]:
     tracks = dataset.arrow("tracks", video_id).to_pylist()
     events = dataset.arrow("events", video_id).to_pylist()
     objects = sum(len(f.objects) for f in shown.frames)
-    labels = {t["track_id"]: t["label"] for t in tracks}
+    known = {t["track_id"]: t for t in tracks}
     return {
         "video_id": video_id,
+        "exported_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "summary": shown.video["summary"] or "",
         "stats": {
             "num_frames": len(shown.frames),
             "num_tracks": len(tracks),
             "total_objects_detected": objects,
             "avg_objects_per_frame": objects / len(shown.frames) if shown.frames else 0.0,
+            "frames_downloaded": 0,  # no picture lies beside the document
         },
         "frames": [_frame(shown, frame) for frame in shown.frames],
-        "key_events": [_event(shown, event, labels) for event in events],
+        "key_events": [_event(shown, event, known) for event in events],
         "tracked_objects": [_track(track) for track in tracks],
     }
 
@@ -105,13 +108,21 @@ def _box(item: dict[str, Any]) -> list[int]:
     return [round(value) for value in item["box_xyxy"]]
 
 
-def _event(shown: Scene, event: dict[str, Any], labels: dict[int, str]) -> dict[str, Any]:
+def _event(
+    shown: Scene, event: dict[str, Any], tracks: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
+    """An event; with one figure, which and where to, `stationary` for one that stands."""
     times = [f.pts for f in shown.frames]
+    figures = [tracks[t] for t in event["track_ids"] or () if t in tracks]
+    one: dict[str, Any] = {}
+    if len(figures) == 1:
+        one = {"object": figures[0]["label"], "direction": _track(figures[0])["primary_direction"]}
     return {
         "type": _KINDS.get(event["kind"], event["kind"]),
         "frame_idx": max(bisect_right(times, event["pts"]) - 1, 0),
         "timestamp": event["pts"],
-        "objects": [labels[t] for t in event["track_ids"] or () if t in labels],
+        "objects": [figure["label"] for figure in figures],
+        **one,
         "description": event["description"],
     }
 

@@ -15,6 +15,11 @@ _JOINTS = [
     "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
     "left_knee", "right_knee", "left_ankle", "right_ankle",
 ]  # fmt: skip
+#: COCO's own lines between joints, counted from 1.
+_SKELETON = [
+    [16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8], [7, 9],
+    [8, 10], [9, 11], [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7],
+]  # fmt: skip
 #: Joints less certain than this are marked as not labelled.
 _SEEN = 0.3
 
@@ -57,7 +62,7 @@ def _categories(dataset: Dataset) -> dict[str, int]:
 def _category(name: str, number: int) -> dict[str, Any]:
     category: dict[str, Any] = {"id": number, "name": name, "supercategory": name}
     if name == "person":
-        category |= {"keypoints": _JOINTS, "skeleton": []}
+        category |= {"keypoints": _JOINTS, "skeleton": _SKELETON}
     return category
 
 

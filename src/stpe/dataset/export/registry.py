@@ -7,6 +7,7 @@ existing file or a folder that an export made before is replaced; any other fold
 from __future__ import annotations
 
 import importlib
+import inspect
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -68,6 +69,11 @@ def export(dataset: Dataset, format: str, out: str | Path, **options: Any) -> Pa
         raise DatasetError(f"{dataset.path} holds no video yet: process one first")
     chosen = FORMATS[format]
     module = importlib.import_module(f"stpe.dataset.export.{chosen.module}")
+    taken = list(inspect.signature(module.write).parameters)[2:]
+    unknown = sorted(set(options) - set(taken))
+    if unknown:
+        can = f"it takes {', '.join(taken)}" if taken else "it takes none"
+        raise UsageError(f"format {format} has no option {', '.join(unknown)}; {can}")
     target = local(out)
     suffix: str | None = getattr(module, "SUFFIX", None)
     single = suffix is not None and target.suffix.lower() == suffix

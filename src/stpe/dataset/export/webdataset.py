@@ -15,9 +15,11 @@ from stpe import strict_json
 from stpe.dataset.export.images import jpeg
 from stpe.dataset.export.scene import Scene, scenes
 from stpe.dataset.reader import Dataset
+from stpe.errors import UsageError
 
-#: A shard is closed once it has grown past this.
-_SHARD_BYTES = 256 << 20
+#: A shard is closed once it has grown past this: small enough for several workers to share what a
+#: few minutes of video give.
+SHARD_MB = 32.0
 #: Array columns of `frames` and the column with their shape (None: a vector).
 _ARRAYS = {
     "embedding": None,
@@ -27,16 +29,19 @@ _ARRAYS = {
 }
 
 
-def write(dataset: Dataset, out: Path) -> None:
-    """`shard-000000.tar` and on. A sample's key is `<video_id>-<frame index>`; its parts are
+def write(dataset: Dataset, out: Path, shard_mb: float = SHARD_MB) -> None:
+    """`shard-000000.tar` and on, each of about `shard_mb` megabytes. A sample's key is
+    `<video_id>-<frame index>`; its parts are
     `jpg` (the frame), `json` (its `frames` row and its `objects`), and where they exist
     `embedding.npy`, `dense.npy`, `saliency.npy` and `depth.npy` in their true shape.
     """
+    if not shard_mb > 0:
+        raise UsageError("a shard needs a size above 0")
     number, tar = 0, _open(out, 0)
     try:
         for scene in scenes(dataset):
             for key, parts in _samples(scene):
-                if tar.offset > _SHARD_BYTES:
+                if tar.offset > shard_mb * 1e6:
                     tar.close()
                     number += 1
                     tar = _open(out, number)
