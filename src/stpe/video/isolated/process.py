@@ -11,7 +11,7 @@ import sys
 import weakref
 from collections.abc import Sequence
 
-from stpe.errors import SourceError, SourceLimitError, UsageError
+from stpe.errors import SourceError, SourceLimitError, StpeError, UsageError
 from stpe.video.isolated.wire import Block, Message, receive, send
 from stpe.video.temporary import TemporaryFolder, copying
 
@@ -26,11 +26,18 @@ class DecoderDiedError(SourceError):
     """The decoder's process was killed by what it decoded, or took too long over it."""
 
 
+class NoDecoderError(StpeError):
+    """The machine has no room for another process."""
+
+    http_status = 503
+
+
 class DecoderProcess:
     """A process that decodes what it is asked to, one thing at a time. Not thread-safe."""
 
     def __init__(self) -> None:
-        """Start it. Raises SourceError where there is no room for its temporary files."""
+        """Start it. Raises NoDecoderError, and SourceError where there is no room for its
+        temporary files."""
         with copying():
             folder = TemporaryFolder()
         ours, theirs = socket.socketpair()
@@ -40,14 +47,23 @@ class DecoderProcess:
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "TMPDIR": str(folder.path),
         }
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "stpe.video.isolated.child", str(theirs.fileno())],
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # what a library prints must not land in our caller's results
-            )
+        command = [sys.executable, "-P", "-m", "stpe.video.isolated.child", str(theirs.fileno())]
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    command,
+                    env=environment,
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=2,  # what a library prints must not land in our caller's results
+                )
+        except OSError as error:
+            ours.close()
+            folder.close()
+            raise NoDecoderError(
+                f"no decoder process can be started ({error.strerror or error}); try again when "
+                "the machine has memory and processes left"
+            ) from error
         self._connection = ours
         self._end = weakref.finalize(self, _end, self._process, ours, folder)
 
