@@ -98,9 +98,9 @@ class _Counted(_Downloads):
 
     def done(self, report: VideoReport) -> None:
         """One line on how a source ended."""
-        self._console.print(
-            self._place() + outcome(report), highlight=False, markup=False, soft_wrap=True
-        )
+        # An error's line begins as every error's does.
+        place = "" if report.status == "failed" else self._place()
+        self._console.print(place + outcome(report), highlight=False, markup=False, soft_wrap=True)
         self._ended += 1
 
     def _place(self) -> str:

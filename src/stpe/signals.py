@@ -104,7 +104,7 @@ _WRITTEN: tuple[Signal, ...] = (
         "Unix time of the first frame, by the times of images or of records beside them",
         "the source has no wall clock",
     ),
-    _s("videos.duration_s", pa.float64(), "s", "Last pts minus first pts plus one frame"),
+    _s("videos.duration_s", pa.float64(), "s", "From the first pts to the end of the last frame"),
     _s("videos.frame_count", pa.int64(), "", "Frames the decoder yielded"),
     _s("videos.warnings", pa.list_(pa.string()), "", "What was wrong with the source, if anything"),
     _s("videos.alignment", pa.string(), "JSON", "Certificate of the state log", "no log was given"),

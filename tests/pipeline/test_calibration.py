@@ -10,7 +10,7 @@ from stpe.calibration import Curve, calibrated, curves, digest
 from stpe.evaluate.calibration import fit
 from stpe.evaluate.reliability import reliability
 from stpe.pipeline.plan import make_plan
-from stpe.pipeline.run import plan_key
+from stpe.pipeline.recipe import Recipe
 from stpe.signals import CALIBRATED, RAW, schema
 from stpe.stages.stage import ANALYSIS, Stage
 
@@ -116,6 +116,6 @@ def test_the_raw_confidence_is_stored_unless_left_out_and_a_new_curve_is_another
     assert raw in _plan(signals=[raw]).stored
     assert "frames.camera_confidence" in _plan(signals=[raw]).stored
     assert raw not in _plan(without=[raw]).stored
-    key = plan_key(plan)
-    monkeypatch.setattr("stpe.pipeline.run.digest", lambda: "another")
-    assert plan_key(plan) != key
+    key = Recipe.of(plan).key
+    monkeypatch.setattr("stpe.pipeline.recipe.digest", lambda: "another")
+    assert Recipe.of(plan).key != key

@@ -75,13 +75,20 @@ def expand(given: Sequence[str | Path]) -> Expansion:
         text = str(each)
         if "://" in text:
             expansion.add(text)
-        elif Path(text).is_dir():
+        elif _is_folder(text):
             _folder(Path(text), expansion)
         elif glob.has_magic(text) and not os.path.lexists(text):
             _pattern(text, expansion)
         else:
             expansion.add(text)
     return _once(expansion)
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return Path(text).is_dir()
+    except (OSError, ValueError):  # a name too long, a zero byte: opening it says so
+        return False
 
 
 def _folder(folder: Path, expansion: Expansion) -> None:
@@ -241,7 +248,7 @@ def _once(expansion: Expansion) -> Expansion:
     """Without sources that are named twice."""
     kept, seen, twice = Expansion(notes=expansion.notes), set(), []
     for uri, state in zip(expansion.uris, expansion.states, strict=True):
-        same = uri if "://" in uri else os.path.realpath(uri)
+        same = uri if "://" in uri or "\0" in uri else os.path.realpath(uri)
         if same in seen:
             twice.append(uri)
             continue
