@@ -118,8 +118,9 @@ def test_prompts_ids_removal_and_cancel(model):
     assert frame.index == 2
     session.reset()
     assert session.prompt(0, VideoPrompt(mask_HW=clip.mask(0))).objects[0].id == 3
-    with pytest.raises(UsageError, match="no model here can find"):
-        session.prompt(0, VideoPrompt(texts=("hippogriff",)))
+    unknown = session.prompt(0, VideoPrompt(texts=("hippogriff",)))
+    assert not unknown.objects
+    assert "no model here can find 'hippogriff'" in unknown.warnings
     with pytest.raises(UsageError, match="no frame 5"):
         session.prompt(5, VideoPrompt(mask_HW=clip.mask(0)))
     with pytest.raises(UsageError, match="names nothing"):

@@ -179,7 +179,6 @@ def test_concurrent_images_share_model_calls_and_change_no_answer(live, people):
         ({"task": "mind-reading"}, 422, "object-detection"),
         ({"mimeType": "image/png"}, 415, "image/jpeg"),
         ({"mimeType": "video/mp4"}, 415, "image/webp"),
-        ({"model": "yolo99"}, 422, "yolov4-tiny"),
         ({"options": {"threshold": 7}}, 422, "threshold"),
         ({"task": "sam3-concept-segmentation"}, 422, "text_prompt"),
         ({"task": "velocity-estimation"}, 415, "video/mp4"),

@@ -102,7 +102,7 @@ def test_mask_prompt_propagates_both_ways(server, dog, shared_data):
     done = post(
         server,
         f"{API}/session/{dog}/propagate",
-        {"direction": "both", "start_frame_index": 20, "max_frames": 4},
+        {"start_frame_index": 20, "max_frames": 4, "mask_format": "coco"},  # both ways by default
     )
     assert [r["frame_index"] for r in done["results"]] == [20, 21, 22, 23, 19, 18, 17]
     assert done["total_frames"] == 7
@@ -153,13 +153,15 @@ def test_stream_of_a_text_prompt(server, shared_data, tmp_path):
     assert len(named["obj_ids"]) >= 1
     assert all(o["label"] == "person" for o in named["objects"])
     with socket_of(server, session) as stream:
-        stream.send(json.dumps({"start_frame_index": 2, "max_frames": 3}))
+        stream.send(json.dumps({"direction": "forward", "start_frame_index": 2, "max_frames": 3}))
         messages = [json.loads(stream.recv(60)) for _ in range(4)]
     assert [m["type"] for m in messages] == ["frame"] * 3 + ["complete"]
     assert [m["frame_index"] for m in messages[:3]] == [2, 3, 4]
     assert messages[0]["pts"] < messages[1]["pts"] < messages[2]["pts"]
     assert [o["id"] for o in messages[2]["objects"]] == named["obj_ids"]
-    assert messages[3] == {"type": "complete", "total_frames": 3, "cancelled": False}
+    assert messages[3] == {
+        "type": "complete", "total_frames": 3, "cancelled": False, "warnings": []
+    }  # fmt: skip
     status = server.call("GET", f"{API}/session/{session}/status").json()
     assert status["memory_mb"] > 1
     assert end(server, session)["memory_freed_mb"] == pytest.approx(status["memory_mb"], rel=0.01)
@@ -279,7 +281,7 @@ def test_image_by_box_point_text(server, people):
     answer = post(
         server,
         "/api/v1/image/segment",
-        {"imageBase64": data, "prompts": [{"type": "box", "box": box}]},
+        {"imageBase64": data, "mask_format": "coco", "prompts": [{"type": "box", "box": box}]},
     )
     (found,) = answer["objects"]
     assert decode_mask(found["mask"]).shape == (height, width)
@@ -305,9 +307,12 @@ def test_refusals(server, dog):
         {"type": "mask", "mask": {"size": [480, 854], "counts": "1"}},
         {"type": "mask", "mask": {"size": [2, 2], "counts": "4"}},
         {"type": "box", "box": [0, 0, 2, 1]},
-        {"type": "text", "text": "hippogriff"},
     ):
         refused(422, post, server, prompt, {"frame_index": 0, "prompts": [wrong]})
+    unknown = {"frame_index": 0, "prompts": [{"type": "text", "text": "hippogriff"}]}
+    answer = post(server, prompt, unknown)
+    assert answer["obj_id"] is None
+    assert "hippogriff" in answer["warnings"][0]
     text = {"type": "text", "text": "dog"}
     refused(422, post, server, prompt, {"frame_index": 99, "prompts": [text]})
     more = [start(server, video_path="davis2016/JPEGImages/480p/libby") for _ in range(3)]

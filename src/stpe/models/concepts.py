@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -78,6 +80,74 @@ def map_concepts(
             if found:
                 mapping[concept] = found
     return mapping, tuple(c for c in concepts if c not in mapping)
+
+
+#: Words after which a phrase says more of the thing that it has named.
+_SAID_OF_IT = frozenset({
+    "about", "above", "across", "against", "along", "among", "around", "at", "before", "behind",
+    "below", "beneath", "beside", "between", "by", "carrying", "down", "during", "for", "from",
+    "in", "inside", "into", "near", "next", "of", "off", "on", "onto", "out", "over", "past",
+    "that", "through", "to", "toward", "under", "up", "which", "who", "whose", "with", "within",
+    "without",
+})  # fmt: skip
+_SEVERAL = re.compile(r"\s+(?:and|or|plus)\s+|[&/;+]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What phrases were taken for.
+
+    Attributes:
+        labels: labels of each word that is looked for.
+        words: the words that each phrase was taken for: itself, or the things that it describes.
+        warnings: phrases that were not taken whole, or not at all, each with what was done.
+    """
+
+    labels: dict[str, tuple[str, ...]]
+    words: dict[str, tuple[str, ...]]
+    warnings: tuple[str, ...]
+
+
+def look_for(
+    phrases: Sequence[str], labels: Sequence[str], embedder: TextEmbedder | None
+) -> Looked:
+    """What can be looked for of what phrases describe: as `map_concepts`, and a phrase that stands
+    for no label as a whole is taken for the thing that it describes.
+
+    >>> found = look_for(["person in red shirt", "big cars"], ["person", "car"], None)
+    >>> found.words
+    {'person in red shirt': ('person',), 'big cars': ('cars',)}
+    >>> found.warnings[0]
+    "'person in red shirt' was taken for 'person': no model here understands the rest"
+    """
+    mapping, rest = map_concepts(phrases, labels, embedder)
+    words: dict[str, tuple[str, ...]] = {phrase: (phrase,) for phrase in mapping}
+    warnings: list[str] = []
+    parts = {phrase: [_heads(part) for part in _SEVERAL.split(phrase)] for phrase in rest}
+    shorter = dict.fromkeys(h for several in parts.values() for heads in several for h in heads)
+    found, _ = map_concepts(list(shorter), labels, embedder)
+    for phrase in rest:
+        taken = [next((h for h in heads if h in found), None) for heads in parts[phrase]]
+        words[phrase] = tuple(dict.fromkeys(word for word in taken if word is not None))
+        mapping |= {word: found[word] for word in words[phrase]}
+        if words[phrase]:
+            said = " and ".join(f"'{word}'" for word in words[phrase])
+            warnings.append(f"{phrase!r} was taken for {said}: no model here understands the rest")
+        else:
+            warnings.append(f"no model here can find {phrase!r}")
+    return Looked(mapping, {phrase: words[phrase] for phrase in phrases}, tuple(warnings))
+
+
+def _heads(phrase: str) -> list[str]:
+    """Shorter names of the thing that a phrase describes, the longest first.
+
+    >>> _heads("the big dog on a sofa")
+    ['the big dog', 'big dog', 'dog']
+    """
+    words = phrase.split()
+    ends = (i for i, w in enumerate(words) if i and (w.lower() in _SAID_OF_IT or w.endswith("ing")))
+    head = words[: next(ends, len(words))]
+    return [" ".join(head[i:]) for i in range(len(head))]
 
 
 _IRREGULAR = {

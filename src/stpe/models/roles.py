@@ -218,11 +218,13 @@ class VideoObject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoFrame:
-    """The objects of one frame: its decoder index, its presentation time in seconds."""
+    """The objects of one frame: its decoder index, its presentation time in seconds; what of a
+    prompt was not done, and why."""
 
     index: int
     pts: float
     objects: tuple[VideoObject, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class VideoFrames(Protocol):

@@ -21,7 +21,7 @@ from stpe.serve.guard import OPEN_PATHS, Guard
 from stpe.serve.metrics import Metrics
 from stpe.serve.protocol import connections
 from stpe.serve.roles import Roles
-from stpe.serve.routes import clips, documentation, health, infer, jobs, tickets, video
+from stpe.serve.routes import clips, documentation, health, infer, jobs, runpod, tickets, video
 from stpe.serve.services import BodyRule, Feature, Services
 from stpe.serve.settings import Settings
 from stpe.serve.work import Work
@@ -34,6 +34,7 @@ FEATURES: tuple[Feature, ...] = (
     infer.FEATURE,
     clips.FEATURE,
     jobs.FEATURE,
+    runpod.FEATURE,
     video.FEATURE,
 )
 

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stpe.errors import StpeError
@@ -30,6 +31,12 @@ OPEN_PATHS = ("/health", "/health/live", "/health/ready")
 _OPEN = frozenset((*OPEN_PATHS, *PATHS))
 _FOREIGN = "pages of other sites may not call this server; allow their origin in its settings"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def caller(request: HTTPConnection) -> str | None:
+    """Name of the key that a request carries; None where keys have no names."""
+    found: str | None = request.scope.get("stpe.client")
+    return found
 
 
 class Guard:

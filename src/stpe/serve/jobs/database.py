@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -25,6 +26,10 @@ class Database(Protocol):
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """All statements inside happen, or none."""
+        ...
+
+    def columns(self, run: Transaction, table: str) -> set[str]:
+        """Names of a table's columns."""
         ...
 
     def close(self) -> None:
@@ -58,7 +63,8 @@ class _Sqlite:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite's own are as this is
             self._connection = sqlite3.connect(
                 path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False
             )
@@ -82,6 +88,9 @@ class _Sqlite:
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         return list(self._connection.execute(statement, values))
+
+    def columns(self, run: Transaction, table: str) -> set[str]:
+        return {row[0] for row in run.run("SELECT name FROM pragma_table_info(?)", (table,))}
 
     def close(self) -> None:
         with self._lock:
@@ -135,6 +144,10 @@ class _Postgres:
     def run(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         cursor = self._connection.execute(statement.replace("?", "%s"), values)
         return list(cursor) if cursor.description else []
+
+    def columns(self, run: Transaction, table: str) -> set[str]:
+        asked = "SELECT column_name FROM information_schema.columns WHERE table_name = ?"
+        return {row[0] for row in run.run(asked, (table,))}
 
     def close(self) -> None:
         with self._lock:

@@ -15,9 +15,8 @@ from stpe.serve.jobs.operations import OPERATIONS, perform
 from stpe.serve.jobs.store import LEASE_S, Job, JobStore, Taken
 from stpe.serve.jobs.watch import StoppedError, Watch
 
-#: Threads by lane. The pipeline keeps all cores busy by itself; what takes a moment must not wait
-#: behind a film.
-_LANES = {"video": 1, "moment": 2}
+#: Threads for what takes a moment, which must not wait behind a film.
+_MOMENT_THREADS = 2
 #: How often the queue is looked at for jobs that another process put there.
 _LOOK_S = 1.0
 _UNFORESEEN = "the server failed on this job; its log says more"
@@ -32,9 +31,12 @@ class Runner:
         store: the jobs.
         worker: what operations run on.
         changed: called from any thread when a job has changed.
+        videos: threads for videos; how many of all processes run at a time is the store's to say.
     """
 
-    def __init__(self, store: JobStore, worker: Worker, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, store: JobStore, worker: Worker, changed: Callable[[], None], videos: int = 1
+    ) -> None:
         self.store = store
         self._worker = worker
         self._changed = changed
@@ -43,7 +45,7 @@ class Runner:
         self._closing = threading.Event()
         self._threads = [
             threading.Thread(target=self._serve, args=(lane,), name=f"stpe-jobs-{lane}")
-            for lane, count in _LANES.items()
+            for lane, count in (("video", videos), ("moment", _MOMENT_THREADS))
             for _ in range(count)
         ]
         self._keeper = threading.Thread(target=self._keep, name="stpe-jobs-keeper")
@@ -53,10 +55,17 @@ class Runner:
         for thread in (self._keeper, *self._threads):
             thread.start()
 
-    def submit(self, operation: str, data: dict[str, Any], key: str | None) -> Job:
-        """Queue a job. Raises as `JobStore.submit`."""
-        lane = "video" if OPERATIONS[operation].video else "moment"
-        job = self.store.submit(operation, lane, data, key)
+    @property
+    def threads(self) -> int:
+        """Jobs that this process can run at a time."""
+        return len(self._threads)
+
+    def submit(self, operation: str, data: Any, key: str | None, client: str | None = None) -> Job:
+        """Queue a job; one of an operation that there is not will fail when it is run. Raises as
+        `JobStore.submit`."""
+        known = OPERATIONS.get(operation)
+        lane = "video" if known is not None and known.video else "moment"
+        job = self.store.submit(operation, lane, data, key, client)
         with self._wake:
             self._wake.notify_all()
         self._changed()
@@ -69,6 +78,12 @@ class Runner:
             self._stop(job_id)
         self._changed()
         return job
+
+    def purge(self, client: str | None) -> int:
+        """Cancel the jobs that wait, of one client or all; how many there were."""
+        removed = self.store.purge(client)
+        self._changed()
+        return removed
 
     def close(self) -> None:
         """Stop; jobs under way go back into the queue for the next process."""

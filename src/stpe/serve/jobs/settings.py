@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import platformdirs
 from pydantic import Field, model_validator
 
-from stpe.serve.environment import Environment
+from stpe.serve.environment import Environment, replicas
 
 
 def _home() -> Path:
@@ -32,6 +32,14 @@ class JobSettings(Environment):
     )
     max_queued: int = Field(64, ge=1, alias="STPE_JOBS_MAX_QUEUED")
     max_queued_bytes: int = Field(4 << 30, ge=1024, alias="STPE_JOBS_MAX_QUEUED_BYTES")
+    parallel: int = Field(
+        default_factory=lambda: replicas(),
+        ge=1,
+        le=256,
+        alias="STPE_JOBS_PARALLEL",
+        description="videos processed at a time, over all servers of one database; by default one "
+        "a replica",
+    )
     keep_days: float = Field(7.0, gt=0, alias="STPE_JOBS_KEEP_DAYS", description="of ended jobs")
 
     @model_validator(mode="after")

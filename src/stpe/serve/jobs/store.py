@@ -46,6 +46,8 @@ _TABLES = (
         job_id TEXT NOT NULL, number INTEGER NOT NULL, data TEXT NOT NULL,
         PRIMARY KEY (job_id, number))""",
 )
+#: Columns that came later, added to the table where it lacks them.
+_LATER = {"client": "TEXT", "upload_id": "TEXT", "streamed": "INTEGER NOT NULL DEFAULT -1"}
 _COLUMNS = (
     "id, operation, status, output, error, http_status, progress, stage, created, started, ended"
 )
@@ -102,13 +104,24 @@ class JobStore:
             self._one_at_a_time(run)
             for table in _TABLES:
                 run.run(table)
+            there = self._database.columns(run, "stpe_jobs")
+            for name, kind in _LATER.items():
+                if name not in there:
+                    run.run(f"ALTER TABLE stpe_jobs ADD COLUMN {name} {kind}")
 
     def close(self) -> None:
         """Let go of the database."""
         self._database.close()
 
-    def submit(self, operation: str, lane: str, data: Any, key: str | None) -> Job:
+    def submit(
+        self, operation: str, lane: str, data: Any, key: str | None, client: str | None = None
+    ) -> Job:
         """Queue a job, or return the one that was queued under the same idempotency key.
+
+        Args:
+            operation, lane, data: what to run, and beside what.
+            key: idempotency key.
+            client: name of the API key that asks.
 
         Raises:
             TooManyRequestsError: enough is waiting.
@@ -130,17 +143,31 @@ class JobStore:
                     return _get(run, found[0][0])
             self._admit(run, len(text))
             job_id = uuid.uuid4().hex
+            upload = str(data.get("upload_id", "")) if isinstance(data, dict) else ""
             inserted = run.run(
                 "INSERT INTO stpe_jobs (id, operation, lane, status, input, input_bytes, "
-                "input_sha256, idempotency_key, version, attempts, created) "
-                "VALUES (?, ?, ?, 'IN_QUEUE', ?, ?, ?, ?, 0, 0, ?) "
+                "input_sha256, idempotency_key, version, attempts, created, client, upload_id) "
+                "VALUES (?, ?, ?, 'IN_QUEUE', ?, ?, ?, ?, 0, 0, ?, ?, ?) "
                 "ON CONFLICT (idempotency_key) DO NOTHING RETURNING id",
-                (job_id, operation, lane, text, len(text), digest, key, now),
+                (
+                    job_id,
+                    operation,
+                    lane,
+                    text,
+                    len(text),
+                    digest,
+                    key,
+                    now,
+                    client,
+                    upload or None,
+                ),
             )
             if inserted:
                 _tell(run, job_id)
                 return _get(run, job_id)
-        return self.submit(operation, lane, data, key)  # another process was first with this key
+        return self.submit(
+            operation, lane, data, key, client
+        )  # another process was first with this key
 
     def _admit(self, run: Transaction, size: int) -> None:
         waiting, held = run.run(
@@ -188,13 +215,48 @@ class JobStore:
             raise ConflictError("the job is storing its result and will end in a moment")
         return job
 
+    def purge(self, client: str | None) -> int:
+        """Cancel the jobs that wait, of one client or, for None, all; how many there were."""
+        with self._database.transaction() as run:
+            changed = run.run(
+                "UPDATE stpe_jobs SET status = 'CANCELLED', input = NULL, ended = ?, "
+                "version = version + 1 WHERE status = 'IN_QUEUE' "
+                "AND (client = ? OR ? IS NULL) RETURNING id",
+                (time.time(), client or "", client),
+            )
+            for (job_id,) in changed:
+                _tell(run, job_id)
+        return len(changed)
+
+    def stream(self, job_id: str) -> tuple[Job, list[Any]]:
+        """A job, and what it told since it was last asked this: {progress, stage} while it works,
+        its output in the end. Raises NotFoundError."""
+        with self._database.transaction() as run:
+            job = _get(run, job_id)
+            events = run.run(
+                "SELECT number, data FROM stpe_job_events WHERE job_id = ? AND number > "
+                "(SELECT streamed FROM stpe_jobs WHERE id = ?) ORDER BY number",
+                (job_id, job_id),
+            )
+            if events:
+                run.run("UPDATE stpe_jobs SET streamed = ? WHERE id = ?", (events[-1][0], job_id))
+        told = [json.loads(data) for _, data in events]
+        chunks: list[Any] = [
+            {"progress": event["progress"], "stage": event["stage"]}
+            for event in told
+            if event["status"] == "IN_PROGRESS"
+        ]
+        if job.output is not None and any(event["status"] == "COMPLETED" for event in told):
+            chunks.append(job.output)
+        return job, chunks
+
     def take(self, lane: str) -> Taken | None:
-        """The oldest waiting job of a lane, now this process's own. In the lane `video` one job
-        runs at a time, whoever runs it: they write one dataset."""
+        """The oldest waiting job of a lane, now this process's own. In the lane `video` as many
+        run at a time as the settings say, whichever processes run them."""
         now = time.time()
-        alone = (
-            "AND NOT EXISTS (SELECT 1 FROM stpe_jobs b WHERE b.lane = 'video' "
-            f"AND b.owner IS NOT NULL AND (b.status = 'IN_PROGRESS' OR b.lease > {now!r})) "
+        room = (
+            "AND (SELECT count(*) FROM stpe_jobs b WHERE b.lane = 'video' AND b.owner IS NOT NULL "
+            f"AND (b.status = 'IN_PROGRESS' OR b.lease > {now!r})) < {self._settings.parallel} "
             if lane == "video"
             else ""
         )
@@ -204,7 +266,7 @@ class JobStore:
                 "UPDATE stpe_jobs SET status = 'IN_PROGRESS', owner = ?, lease = ?, started = ?, "
                 "progress = 0, stage = 'starting', attempts = attempts + 1, version = version + 1 "
                 "WHERE id = (SELECT a.id FROM stpe_jobs a WHERE a.status = 'IN_QUEUE' "
-                f"AND a.lane = ? {alone}ORDER BY a.created, a.id LIMIT 1) "
+                f"AND a.lane = ? {room}ORDER BY a.created, a.id LIMIT 1) "
                 "RETURNING id, operation, input",
                 (self._owner, now + LEASE_S, now, lane),
             )
@@ -313,6 +375,23 @@ class JobStore:
                 old,
             )
             run.run("DELETE FROM stpe_jobs WHERE ended < ?", old)
+
+    def counts(self) -> tuple[dict[str, int], int]:
+        """Number of jobs by status, and of those that were taken up again."""
+        with self._database.transaction() as run:
+            rows = run.run("SELECT status, count(*) FROM stpe_jobs GROUP BY status")
+            again = run.run("SELECT count(*) FROM stpe_jobs WHERE attempts > 1")
+        return {status: int(count) for status, count in rows}, int(again[0][0])
+
+    def uses(self, upload_id: str) -> bool:
+        """Whether a job that has not ended reads this upload."""
+        with self._database.transaction() as run:
+            rows = run.run(
+                "SELECT 1 FROM stpe_jobs WHERE upload_id = ? "
+                "AND (status = 'IN_QUEUE' OR owner IS NOT NULL) LIMIT 1",
+                (upload_id,),
+            )
+        return bool(rows)
 
     def count(self, status: str) -> int:
         """Number of jobs of a status."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -15,6 +16,8 @@ from starlette.responses import StreamingResponse
 
 from stpe import strict_json
 from stpe.serve import fetch, problems
+from stpe.serve.environment import replicas
+from stpe.serve.guard import caller
 from stpe.serve.jobs.media import Worker
 from stpe.serve.jobs.requests import Call
 from stpe.serve.jobs.runner import Runner
@@ -106,14 +109,14 @@ class Jobs:
         self.runner.close()
         self._threads.shutdown()
 
-    async def submit(self, call: Any, key: str | None, shared: Services) -> Job:
+    async def submit(self, call: Any, key: str | None, shared: Services, client: str | None) -> Job:
         """Queue a job. Addresses that will be refused are refused now."""
         for name in ("video_url", "zip_url", "image_url"):
             url = getattr(call.data, name, None)
             if url is not None:
                 await shared.work.transfer(fetch.check, url, shared.settings.fetch_networks)
         data = {} if call.data is None else call.data.model_dump(mode="json", exclude_none=True)
-        return await self.call(self.runner.submit, call.operation, data, key)
+        return await self.call(self.runner.submit, call.operation, data, key, client)
 
     async def ended(self, job_id: str, wait_s: float) -> Job:
         """The job once it has ended, or as it stands after `wait_s` seconds."""
@@ -133,14 +136,17 @@ def _jobs(request: Request) -> Jobs:
 
 
 Running = Annotated[Jobs, Depends(_jobs)]
+Caller = Annotated[str | None, Depends(caller)]
 
 
 @router.post(
     "/run", response_model_exclude_unset=True, responses=problems.responses(403, 409, 413, 422, 429)
 )
-async def run(body: RunRequest, shared: Shared, jobs: Running, key: Key = None) -> RunStatus:
+async def run(
+    body: RunRequest, shared: Shared, jobs: Running, client: Caller, key: Key = None
+) -> RunStatus:
     """Queue an operation; `/status/{id}` tells how it goes."""
-    return _run_status(await jobs.submit(body.input, key, shared))
+    return run_status(await jobs.submit(body.input, key, shared, client))
 
 
 @router.post(
@@ -152,19 +158,20 @@ async def runsync(
     body: RunRequest,
     shared: Shared,
     jobs: Running,
+    client: Caller,
     key: Key = None,
     wait: Annotated[int, Query(ge=1000, le=300_000, description="ms")] = 90_000,
 ) -> Any:
     """Run an operation and answer when it has ended; after `wait`, as `/run`. Failing is the
     status of what went wrong."""
-    job = await jobs.submit(body.input, key, shared)
+    job = await jobs.submit(body.input, key, shared, client)
     job = await jobs.ended(job.id, wait / 1000)
     if job.status == "FAILED":
         status = job.http_status or 500
         document = problems.document(status, job.error or "", "urn:stpe:error:job")
         headers = problems.retry_after(status)
         return problems.ProblemResponse({**document, "id": job.id}, status, headers)
-    return _run_status(job)
+    return run_status(job)
 
 
 @router.get(
@@ -172,7 +179,7 @@ async def runsync(
 )
 async def status(job_id: JobId, jobs: Running) -> RunStatus:
     """How a job stands, with its output once it has ended."""
-    return _run_status(await jobs.call(jobs.runner.store.get, job_id))
+    return run_status(await jobs.call(jobs.runner.store.get, job_id))
 
 
 @router.post(
@@ -180,7 +187,7 @@ async def status(job_id: JobId, jobs: Running) -> RunStatus:
 )
 async def cancel(job_id: JobId, jobs: Running) -> RunStatus:
     """End a job now: nothing of it is stored. One that has ended stays as it is."""
-    return _run_status(await jobs.call(jobs.runner.cancel, job_id))
+    return run_status(await jobs.call(jobs.runner.cancel, job_id))
 
 
 @router.post(
@@ -188,9 +195,11 @@ async def cancel(job_id: JobId, jobs: Running) -> RunStatus:
     response_model_exclude_unset=True,
     responses=problems.responses(403, 409, 413, 422, 429),
 )
-async def submit(body: SubmitRequest, shared: Shared, jobs: Running, key: Key = None) -> JobStatus:
+async def submit(
+    body: SubmitRequest, shared: Shared, jobs: Running, client: Caller, key: Key = None
+) -> JobStatus:
     """Queue an operation; `/jobs/{job_id}` tells how it goes."""
-    return _job_status(await jobs.submit(body.root, key, shared))
+    return _job_status(await jobs.submit(body.root, key, shared, client))
 
 
 @router.get("/jobs/{job_id}", response_model_exclude_unset=True, responses=problems.responses(404))
@@ -250,7 +259,9 @@ async def _stream(job_id: str, seen: int, jobs: Jobs) -> AsyncIterator[str]:
         await jobs.signal.within(change, _LOOK_S)
 
 
-def _run_status(job: Job) -> RunStatus:
+def run_status(job: Job) -> RunStatus:
+    """A job in RunPod's shape."""
+
     def milliseconds(begin: float | None, end: float | None) -> int | None:
         return None if begin is None or end is None else max(0, round(1000 * (end - begin)))
 
@@ -295,7 +306,8 @@ async def _running(app: FastAPI, shared: Services) -> AsyncIterator[None]:
     store = JobStore(settings)
     signal = Signal()
     worker = Worker(shared.roles.engine, settings.dataset, shared.limits, shared.fetch)
-    runner = Runner(store, worker, signal.fire)
+    videos = math.ceil(settings.parallel / replicas())
+    runner = Runner(store, worker, signal.fire, videos)
     jobs = app.state.jobs = Jobs(runner, signal)
     for status, name in (("IN_QUEUE", "waiting"), ("IN_PROGRESS", "running")):
         shared.metrics.gauge(f"stpe_jobs_{name}", f"Jobs {name}", partial(store.count, status))

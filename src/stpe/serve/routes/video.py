@@ -19,7 +19,7 @@ from fastapi import (
     WebSocket,
     WebSocketDisconnect,
 )
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import HTTPConnection
 
 from stpe.errors import StpeError
@@ -39,6 +39,7 @@ from stpe.serve.video.convert import found, from_role, to_role
 from stpe.serve.video.schemas import (
     Deleted,
     FrameMessage,
+    MaskFormat,
     Prompted,
     PromptRequest,
     Propagated,
@@ -53,6 +54,7 @@ from stpe.serve.video.schemas import (
     StartRequest,
     Uploaded,
     VideoInfo,
+    unused,
 )
 from stpe.serve.video.sessions import Held, Sessions
 from stpe.serve.video.settings import VideoSettings
@@ -72,6 +74,8 @@ def _sessions(connection: HTTPConnection) -> Sessions:
 
 
 Here = Annotated[Sessions, Depends(_sessions)]
+#: Query parameter beside the body's field of that name, which it overrides.
+Masks = Annotated[MaskFormat | None, Query(alias="mask_format")]
 SessionId = Annotated[str, Path(max_length=64, description="as starting answered")]
 ObjectNumber = Annotated[int, Path(ge=1, le=1 << 53)]
 
@@ -84,7 +88,7 @@ async def start(body: StartRequest, here: Here, shared: Shared) -> Started:
     """Open a video: a path below the server's media folders, a URL, or a complete upload, which
     the session then owns. It is decoded once to learn its true frame count and times."""
     held = await here.start(path=body.video_path, url=body.video_url, upload_id=body.upload_id)
-    warnings = [*held.warnings]
+    warnings = [*unused(body), *held.warnings]
     if body.gpu_ids and shared.roles.engine.selection.profile == "embedded":
         warnings.append("gpu_ids were not used: the model runs on the CPU")
     elif body.gpu_ids and not set(body.gpu_ids) <= set(here.settings.gpus or body.gpu_ids):
@@ -123,7 +127,11 @@ async def reset(session_id: SessionId, here: Here) -> Reset:
     f"{_PREFIX}/session/{{session_id}}/prompt", responses=problems.responses(404, 409, 422, 503)
 )
 async def prompt(
-    session_id: SessionId, body: PromptRequest, here: Here, shared: Shared
+    session_id: SessionId,
+    body: PromptRequest,
+    here: Here,
+    shared: Shared,
+    mask_format: Masks = None,
 ) -> Prompted:
     """Name or point at what to follow, in one frame."""
     held = here.get(session_id)
@@ -135,7 +143,8 @@ async def prompt(
         pts=frame.pts,
         obj_id=ids[0] if ids else None,
         obj_ids=ids,
-        objects=await shared.work.short(found, frame.objects),
+        objects=await shared.work.short(found, frame.objects, mask_format or body.mask_format),
+        warnings=[*unused(body), *frame.warnings],
     )
 
 
@@ -153,7 +162,12 @@ async def remove(session_id: SessionId, obj_id: ObjectNumber, here: Here) -> Rem
     f"{_PREFIX}/session/{{session_id}}/propagate", responses=problems.responses(404, 409, 422)
 )
 async def propagate(
-    session_id: SessionId, body: PropagateRequest, request: Request, here: Here, shared: Shared
+    session_id: SessionId,
+    body: PropagateRequest,
+    request: Request,
+    here: Here,
+    shared: Shared,
+    mask_format: Masks = None,
 ) -> Propagated:
     """Follow every object and answer all frames at once; the WebSocket answers as they come."""
     begun = time.perf_counter()
@@ -163,7 +177,8 @@ async def propagate(
     async with aclosing(frames):
         async for frame in frames:
             if frame is not None:
-                results.append(await shared.work.short(from_role, frame))
+                masks = mask_format or body.mask_format
+                results.append(await shared.work.short(from_role, frame, masks))
             if await request.is_disconnected():
                 break
     if held.cancel.is_set():
@@ -173,6 +188,7 @@ async def propagate(
         results=results,
         total_frames=len(results),
         processing_time_ms=1000 * (time.perf_counter() - begun),
+        warnings=unused(body),
     )
 
 
@@ -182,6 +198,7 @@ class Complete(BaseModel):
     type: Literal["complete"] = "complete"
     total_frames: int
     cancelled: bool
+    warnings: list[str] = Field(description="what of the request was not done, and why")
 
 
 class Failure(BaseModel):
@@ -193,16 +210,19 @@ class Failure(BaseModel):
 
 @router.websocket("/ws/propagate/{session_id}")
 @router.websocket(f"{_PREFIX}/ws/propagate/{{session_id}}")
-async def stream(socket: WebSocket, session_id: str) -> None:
+async def stream(socket: WebSocket, session_id: str, mask_format: Masks = None) -> None:
     """Follow every object and send each frame as it comes. The client sends one
     `PropagateRequest`, and may send `{"type": "cancel"}`; leaving stops the work."""
     await socket.accept()
     here = _sessions(socket)
     try:
         body = PropagateRequest.model_validate_json(await socket.receive_text())
+        if mask_format is not None:
+            body.mask_format = mask_format
         held = here.get(session_id)
         total, cancelled = await _stream(socket, here, held, body)
-        await _say(socket, Complete(total_frames=total, cancelled=cancelled))
+        done = Complete(total_frames=total, cancelled=cancelled, warnings=unused(body))
+        await _say(socket, done)
     except WebSocketDisconnect:
         return
     except StpeError as error:
@@ -241,7 +261,7 @@ async def _stream(
                     return total, held.cancel.is_set()
                 if came[0] is None:
                     continue
-                answer = await shared.work.short(from_role, came[0])
+                answer = await shared.work.short(from_role, came[0], body.mask_format)
                 await _say(socket, FrameMessage(**dict(answer)))
                 total += 1
     finally:
@@ -333,7 +353,9 @@ async def upload_delete(upload_id: Annotated[str, Path(max_length=64)], here: He
 
 
 @router.post("/api/v1/image/segment", responses=problems.responses(413, 415, 422, 429, 503))
-async def segment(body: SegmentRequest, here: Here, shared: Shared) -> SegmentedImage:
+async def segment(
+    body: SegmentRequest, here: Here, shared: Shared, mask_format: Masks = None
+) -> SegmentedImage:
     """Segment one image by words, boxes, points or a mask."""
     begun = time.perf_counter()
     model = await here.model()
@@ -351,7 +373,8 @@ async def segment(body: SegmentRequest, here: Here, shared: Shared) -> Segmented
     return SegmentedImage(
         width=image.shape[1],
         height=image.shape[0],
-        objects=await shared.work.short(found, frame.objects),
+        objects=await shared.work.short(found, frame.objects, mask_format or body.mask_format),
+        warnings=[*unused(body), *frame.warnings],
         model=shared.roles.model_id("video_segmenter") or "",
         processing_time_ms=1000 * (time.perf_counter() - begun),
     )
@@ -385,9 +408,11 @@ def _status(held: Held, here: Sessions, shared: Services) -> SessionStatus:
     idle = time.monotonic() - held.used
     return SessionStatus(
         session_id=held.id,
+        status="processing" if held.lock.locked() else "active",
         state="busy" if held.lock.locked() else "idle",
         model=shared.roles.model_id("video_segmenter") or "",
         video_info=_info(held),
+        current_objects=list(held.session.object_ids),
         object_ids=list(held.session.object_ids),
         created_at=held.created,
         idle_seconds=idle,

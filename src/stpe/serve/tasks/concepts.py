@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from stpe.errors import ModelError
-from stpe.models.concepts import map_concepts
+from stpe.models.concepts import look_for
 from stpe.models.roles import Detections, FlowEstimator, Segmenter
 from stpe.rle import encode_mask
 from stpe.serve.failures import InvalidInputError
@@ -68,9 +68,6 @@ async def concepts(context: Context) -> ConceptAnswer:
         raise InvalidInputError(f"text_prompt must name 1 to {MOST_CONCEPTS} concepts")
     data, kind = await context.payload(IMAGE_TYPES | VIDEO_TYPES)
     finder = await _finder(context, words)
-    lost = [m.concept for m in finder.matches if not m.labels]
-    if lost:
-        context.warnings.append(f"no model here can find {', '.join(lost)}")
     if kind in IMAGE_TYPES.values():
         return await _in_image(context, data, finder)
     flow = await context.shared.roles.get("flow")
@@ -93,10 +90,12 @@ async def _finder(context: Context, words: list[str]) -> Finder:
     except ModelError as error:
         embedder = None
         context.warnings.append(f"words are matched to class names by spelling only: {error}")
-    mapping, _ = await context.shared.work.short(map_concepts, words, detector.labels, embedder)
+    looked = await context.shared.work.short(look_for, words, detector.labels, embedder)
+    context.warnings.extend(looked.warnings)
+    labels_of = {w: [label for v in looked.words[w] for label in looked.labels[v]] for w in words}
     concept_of: dict[str, str] = {}
-    for word in words:
-        for label in mapping.get(word, ()):
+    for word, labels in labels_of.items():
+        for label in labels:
             concept_of.setdefault(label, word)
 
     def find(image: ImageHW3, threshold: float) -> Detections:
@@ -109,7 +108,7 @@ async def _finder(context: Context, words: list[str]) -> Finder:
         find,
         lambda image, found: masks(segmenter, image, found),
         concept_of,
-        [ConceptMatch(concept=w, labels=list(mapping.get(w, ()))) for w in words],
+        [ConceptMatch(concept=w, labels=list(dict.fromkeys(labels_of[w]))) for w in words],
         ("detector", "segmenter"),
     )
 

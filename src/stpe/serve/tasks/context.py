@@ -15,7 +15,6 @@ from fastapi import Request
 
 from stpe.errors import SourceError
 from stpe.models.roles import Detections
-from stpe.serve.failures import InvalidInputError
 from stpe.serve.payload import (
     IMAGE_TYPES,
     check_type,
@@ -29,7 +28,19 @@ from stpe.video.frame import ImageHW3
 from stpe.video.sampler import QUEUE_BYTES
 
 _DEFAULT_MODELS = ("", "auto", "default")
+_WEIGHT_FILES = ("pt", "pth", "onnx", "engine", "safetensors", "bin", "tflite")
 _POLL_S = 0.25
+
+
+def _plain(name: str) -> str:
+    """A model's name without the folder or organisation before it and the file type behind it.
+
+    >>> _plain("weights/YOLO26n.pt"), _plain("facebook/sam3")
+    ('yolo26n', 'sam3')
+    """
+    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2].lower()
+    stem, dot, suffix = last.rpartition(".")
+    return stem if dot and suffix in _WEIGHT_FILES else last
 
 
 @dataclass
@@ -43,14 +54,14 @@ class Context:
     warnings: list[str] = field(default_factory=list)
 
     async def models(self, *roles: str) -> list[Any]:
-        """The models of the task, the first of which the request may name."""
+        """The models of the task. One that the request names and that is not here is warned
+        about: clients name the weights that another server had."""
         ids = [self.shared.roles.model_id(role) for role in roles]
         named = (self.body.model or "").strip()
-        if named.lower() not in _DEFAULT_MODELS and named not in (*ids, "+".join(map(str, ids))):
-            known = ", ".join(i for i in ids if i)
-            raise InvalidInputError(
-                f"this server has no model called {named!r} for {self.task}; "
-                f"give {known or 'auto'}, or leave `model` out"
+        here = {*map(str, ids), "+".join(map(str, ids)), *_DEFAULT_MODELS}
+        if _plain(named) not in here:
+            self.warnings.append(
+                f"model {named[:80]!r} is not served here; {self.model_names(*roles)} answered"
             )
         return [await self.shared.roles.get(role) for role in roles]
 

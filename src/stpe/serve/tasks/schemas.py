@@ -63,8 +63,8 @@ class _Request(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
     model: str | None = Field(default=None, max_length=200,
-        description="id of the model that plays the role here, as the answer names it; "
-        "null, empty, auto or default for whichever it is",
+        description="the model that the client has in mind; where another plays the role here, "
+        "that one answers, and `model` and `warnings` of the answer say so",
     )  # fmt: skip
     payloadBase64: str = Field(min_length=1, description="the image or video file, in base64")
     mimeType: str = Field(

@@ -16,6 +16,7 @@ from stpe.serve.video.schemas import (
     BoxPrompt,
     FoundObject,
     FrameObjects,
+    MaskFormat,
     MaskPrompt,
     PointPrompt,
     Prompt,
@@ -38,7 +39,10 @@ def to_role(prompts: Iterable[Prompt], width: int, height: int) -> VideoPrompt:
             case PointPrompt():
                 points.append(prompt)
             case MaskPrompt():
-                one = read_mask(prompt.mask.size, prompt.mask.counts, height, width)
+                said = prompt.mask
+                size = prompt.mask_size or (height, width) if isinstance(said, str) else said.size
+                counts = said if isinstance(said, str) else said.counts
+                one = read_mask(size, counts, height, width)
                 mask = one if mask is None else mask | one
     if any(isinstance(p, TextPrompt) for p in prompts) and not texts:
         raise InvalidInputError("the text prompt holds no words")
@@ -55,23 +59,26 @@ def to_role(prompts: Iterable[Prompt], width: int, height: int) -> VideoPrompt:
     )
 
 
-def from_role(frame: VideoFrame) -> FrameObjects:
+def from_role(frame: VideoFrame, masks: MaskFormat) -> FrameObjects:
     """A frame's objects as the API says them."""
-    return FrameObjects(frame_index=frame.index, pts=frame.pts, objects=found(frame.objects))
+    return FrameObjects(frame_index=frame.index, pts=frame.pts, objects=found(frame.objects, masks))
 
 
-def found(objects: Sequence[VideoObject]) -> list[FoundObject]:
+def found(objects: Sequence[VideoObject], masks: MaskFormat) -> list[FoundObject]:
     """Objects as the API says them."""
-    return [
-        FoundObject(
-            id=one.id,
-            mask=Rle.model_validate(encode_mask(one.mask_HW)),
-            box=_box(one),
-            score=one.score,
-            label=one.label,
-        )
-        for one in objects
-    ]
+    return [_found(one, masks) for one in objects]
+
+
+def _found(one: VideoObject, masks: MaskFormat) -> FoundObject:
+    rle = Rle.model_validate(encode_mask(one.mask_HW))
+    return FoundObject(
+        id=one.id,
+        mask=rle if masks == "coco" else rle.counts,
+        mask_size=rle.size,
+        box=_box(one),
+        score=one.score,
+        label=one.label,
+    )
 
 
 def _box(one: VideoObject) -> tuple[float, float, float, float] | None:

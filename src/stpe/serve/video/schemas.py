@@ -4,6 +4,7 @@ seconds from the container."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -16,8 +17,31 @@ FrameIndex = Annotated[int, Field(ge=0, le=1 << 31)]
 ObjectId = Annotated[int, Field(ge=1, le=1 << 53)]
 
 
+#: How masks are answered: COCO compressed counts as a string, `mask_size` beside it; or the object
+#: {"size": [height, width], "counts"} that pycocotools takes.
+MaskFormat = Literal["counts", "coco"]
+_Format = Annotated[MaskFormat, Field(description="of answered masks; also a query parameter")]
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    """Fields that are not known are named in the answer's `warnings` and not used."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+def unused(body: BaseModel) -> list[str]:
+    """A warning for each field of a body, and of what is in it, that is not known."""
+    names = dict.fromkeys(_unknown(body))
+    return [f"there is no field called {name[:60]!r}; it was not used" for name in names]
+
+
+def _unknown(body: BaseModel) -> Iterator[str]:
+    yield from body.model_extra or ()
+    for name in type(body).model_fields:
+        value = getattr(body, name)
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, BaseModel):
+                yield from _unknown(one)
 
 
 class TextPrompt(_Strict):
@@ -53,7 +77,12 @@ class MaskPrompt(_Strict):
     """The object itself."""
 
     type: Literal["mask"]
-    mask: Rle
+    mask: Rle | Annotated[str, Field(min_length=1)] = Field(
+        description="COCO compressed RLE: {size, counts}, or the counts alone"
+    )
+    mask_size: tuple[int, int] | None = Field(
+        default=None, description="height, width of counts alone; by default the frame's"
+    )
 
 
 Prompt = Annotated[TextPrompt | BoxPrompt | PointPrompt | MaskPrompt, Field(discriminator="type")]
@@ -104,10 +133,14 @@ class SessionStatus(BaseModel):
     """A session now."""
 
     session_id: str
-    state: Literal["idle", "busy"]
+    status: Literal["active", "processing"] = Field(
+        description="processing while a request uses it; an ended session is a 404"
+    )
+    state: Literal["idle", "busy"] = Field(description="the same in this server's words")
     model: str
     video_info: VideoInfo
-    object_ids: list[int]
+    current_objects: list[int] = Field(description="ids of the objects that are followed")
+    object_ids: list[int] = Field(description="the same as `current_objects`")
     created_at: float = Field(description="seconds since 1970")
     idle_seconds: float = Field(description="since it was last used")
     expires_in_seconds: float
@@ -142,13 +175,17 @@ class PromptRequest(_Strict):
     frame_index: FrameIndex
     prompts: Prompts
     obj_id: ObjectId | None = None
+    mask_format: _Format = "counts"
 
 
 class FoundObject(BaseModel):
     """An object in one frame; `box` null and `mask` empty where it is not seen."""
 
     id: int
-    mask: Rle
+    mask: str | Rle = Field(
+        description="COCO compressed RLE: its counts, or with mask_format coco {size, counts}"
+    )
+    mask_size: tuple[int, int] = Field(description="height, width")
     box: tuple[Share, Share, Share, Share] | None = Field(description="x, y, width, height")
     score: Share
     label: str | None = Field(default=None, description="the word it was found by")
@@ -163,6 +200,7 @@ class Prompted(BaseModel):
     obj_id: int | None = Field(description="the first of `obj_ids`")
     obj_ids: list[int]
     objects: list[FoundObject]
+    warnings: list[str] = Field(description="what of the request was not done, and why")
 
 
 class Removed(BaseModel):
@@ -176,13 +214,14 @@ class Removed(BaseModel):
 class PropagateRequest(_Strict):
     """Which frames, and in which order."""
 
-    direction: Direction = "forward"
+    direction: Direction = "both"
     start_frame_index: FrameIndex | None = Field(
         default=None, description="answered first; by default the first prompted frame"
     )
     max_frames: Annotated[int, Field(ge=1, le=1 << 31)] | None = Field(
         default=None, description="most frames each way, the first included"
     )
+    mask_format: _Format = "counts"
 
 
 class FrameObjects(BaseModel):
@@ -206,6 +245,7 @@ class Propagated(BaseModel):
     results: list[FrameObjects]
     total_frames: int
     processing_time_ms: float
+    warnings: list[str] = Field(description="what of the request was not done, and why")
 
 
 class Uploaded(BaseModel):
@@ -225,6 +265,7 @@ class SegmentRequest(_Strict):
     imageBase64: str = Field(min_length=1, description="the image file, in base64")
     mimeType: str = Field(default="image/jpeg", max_length=200)
     prompts: Prompts
+    mask_format: _Format = "counts"
 
 
 class SegmentedImage(BaseModel):
@@ -235,3 +276,4 @@ class SegmentedImage(BaseModel):
     objects: list[FoundObject]
     model: str
     processing_time_ms: float
+    warnings: list[str] = Field(description="what of the request was not done, and why")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
@@ -11,16 +12,21 @@ from stpe.serve.environment import Environment
 _MiB = 1 << 20
 
 
+_WHICHEVER = ("all", "any", "auto", "none", "cpu")
+
+
 def _numbers(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+    """GPU ids from `0,1`, `[0, 1]`, `cuda:0 cuda:1`; none named is whichever there are."""
+    if not isinstance(value, str):
+        return value
+    words = [word for word in re.split(r"[\s,;\[\]]+", value.lower()) if word]
+    return tuple(re.sub(r"^(cuda|gpu):?", "", w) for w in words if w not in _WHICHEVER)
 
 
 class VideoSettings(Environment):
     """Whether there is a video model, and how many sessions may live how long."""
 
-    prefixes: ClassVar[tuple[str, ...]] = ("VIDEO_MODEL_", "VIDEO_SESSION_")
+    shared_prefixes: ClassVar[tuple[str, ...]] = ("VIDEO_MODEL_", "VIDEO_SESSION_")
 
     enabled: bool = Field(default=True, alias="VIDEO_MODEL_ENABLED")
     required: bool = Field(

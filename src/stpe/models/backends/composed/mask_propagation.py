@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -23,7 +23,7 @@ from stpe.models.backends.composed.guided import agreement, exact, without
 from stpe.models.backends.composed.label_memory import LabelMemory, unit
 from stpe.models.backends.composed.mask_warp import carried, visible_before
 from stpe.models.backends.openvino.session import core_count
-from stpe.models.concepts import map_concepts
+from stpe.models.concepts import look_for
 from stpe.models.roles import (
     F32,
     Detector,
@@ -188,9 +188,9 @@ class Session:
         """See `stpe.models.roles.VideoSession.prompt`."""
         check_prompt(self._frames, frame_index, prompt, object_id, self.object_ids)
         look = _Look(self._models, self._frames.image(frame_index))
+        named, warnings = self._named(look, prompt.texts)
         touched = [
-            self._make(frame_index, look, mask, score, label)
-            for label, mask, score in self._named(look, prompt.texts)
+            self._make(frame_index, look, mask, score, label) for label, mask, score in named
         ]
         corrected = None if object_id is None else self._objects[object_id]
         mask_HW = self._pointed(frame_index, look, prompt, corrected)
@@ -202,7 +202,7 @@ class Session:
             raise UsageError("the prompt names nothing; give words, a box, points or a mask")
         if self._first is None and touched:
             self._first = frame_index
-        return self._answer(frame_index, look, touched)
+        return replace(self._answer(frame_index, look, touched), warnings=warnings)
 
     def propagate(
         self,
@@ -347,26 +347,24 @@ class Session:
 
     def _named(
         self, look: _Look, texts: Sequence[str]
-    ) -> list[tuple[str, NDArray[np.bool_], float]]:
-        """(word, mask, score) of everything that the words name in a frame."""
+    ) -> tuple[list[tuple[str, NDArray[np.bool_], float]], tuple[str, ...]]:
+        """(word, mask, score) of everything that the words name in a frame, and what was taken for
+        something else or cannot be found."""
         if not texts:
-            return []
+            return [], ()
         models = self._models
         if models.segmenter.accepts_text:
             found, masks = models.segmenter.from_text(look.encoded, texts, TEXT_THRESHOLD)
             words = list(found.labels)
         else:
-            mapping, unknown = map_concepts(texts, models.detector.labels, models.text_embedder)
-            if unknown:
-                raise UsageError(
-                    f"no model here can find {', '.join(unknown)}; the detector knows "
-                    f"{', '.join(models.detector.labels)}; or give a box or a point"
-                )
-            word_of = {label: word for word in reversed(texts) for label in mapping[word]}
+            looked = look_for(texts, models.detector.labels, models.text_embedder)
+            word_of = {
+                label: word for word, labels in reversed(looked.labels.items()) for label in labels
+            }
             found = models.detector.detect([look.image], TEXT_THRESHOLD)[0]
             keep = [i for i, label in enumerate(found.labels) if label in word_of]
             if not keep:
-                return []
+                return [], looked.warnings
             masks = models.segmenter.from_boxes(look.encoded, found.boxes_N4[keep])
             words = [word_of[found.labels[i]] for i in keep]
             scores = found.scores_N[keep]
@@ -374,11 +372,11 @@ class Session:
                 (word, look.full(mask.astype(np.float32)), float(score))
                 for word, mask, score in zip(words, masks.masks_NHW, scores, strict=True)
                 if mask.any()
-            ]
+            ], looked.warnings
         return [
             (word, look.full(mask.astype(np.float32)), float(score))
             for word, mask, score in zip(words, masks.masks_NHW, found.scores_N, strict=True)
-        ]
+        ], ()
 
     def _pointed(
         self, index: int, look: _Look, prompt: VideoPrompt, corrected: _Object | None
