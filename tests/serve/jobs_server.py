@@ -67,7 +67,7 @@ class Server(Jobs):
             self.process = subprocess.Popen(
                 arguments, env=self.environment, stdout=log, stderr=subprocess.STDOUT
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             assert self.process.poll() is None, (self.folder / "server.log").read_text()[-2000:]
             try:
@@ -144,8 +144,10 @@ def main():
     else:
         from stpe.serve.run import serve
 
-        serve()
+        serve(int(os.environ.get("TOY_REPLICAS", "1")))
 
 
 if __name__ == "__main__":
     main()
+elif __name__ == "__mp_main__":  # a replica
+    _toys()

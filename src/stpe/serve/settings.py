@@ -27,8 +27,22 @@ class Settings(Environment):
 
     host: str = Field(default="127.0.0.1", alias="STPE_SERVE_HOST")
     port: int = Field(default=8000, ge=0, le=65535, alias="STPE_SERVE_PORT")
+    shared: Path | None = Field(
+        default=None,
+        alias="STPE_SERVE_SHARED",
+        description="folder of what replicas share; set by --replicas",
+    )
+    request_s: float | None = Field(
+        default=None,
+        gt=0,
+        alias="STPE_SERVE_REQUEST_SECONDS",
+        description="after which a request that has no answer yet gets a 504",
+    )
     api_key: SecretStr | None = Field(default=None, min_length=8, alias="STPE_API_KEY")
     cors_origins: Words = Field(default=(), alias="STPE_SERVE_CORS_ORIGINS")
+    replicas: int = Field(
+        default=1, ge=1, alias="STPE_SERVE_REPLICAS", description="set by --replicas"
+    )
     profile: str = Field(default="auto", alias="STPE_SERVE_PROFILE")
     models: Words = Field(default=(), alias="STPE_SERVE_MODELS", description="role=id, with commas")
 

@@ -55,6 +55,17 @@ Address = Annotated[
     ),
     AfterValidator(_address),
 ]
+UploadId = Annotated[
+    str,
+    Field(
+        min_length=1, max_length=64,
+        description="of a complete upload (`POST /uploads`), which stays until the job has ended",
+    ),
+]  # fmt: skip
+FilePath = Annotated[
+    str,
+    Field(min_length=1, max_length=4096, description="below one of STPE_SERVE_MEDIA_ROOTS"),
+]
 Rate = Annotated[float, Field(ge=0.05, le=1000, allow_inf_nan=False, strict=True)]
 Side = Annotated[int, Field(ge=16, le=16384, strict=True)]
 
@@ -65,19 +76,21 @@ class Input(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-def _either(first: str, second: str) -> ConfigDict:
-    """The schema of a model that takes one of two fields."""
+def _either(*names: str) -> ConfigDict:
+    """The schema of a model that takes one of some fields."""
     choices: list[JsonValue] = [
-        {"required": [name], "properties": {name: {"type": "string"}, other: {"type": "null"}}}
-        for name, other in ((first, second), (second, first))
+        {
+            "required": [name],
+            "properties": {n: {"type": "string" if n == name else "null"} for n in names},
+        }
+        for name in names
     ]
     return ConfigDict(json_schema_extra={"oneOf": choices})
 
 
-def _one(value: Input, first: str, second: str) -> None:
-    given = [name for name in (first, second) if getattr(value, name) is not None]
-    if len(given) != 1:
-        raise ValueError(f"give either {first} or {second}")
+def _one(value: Input, *names: str) -> None:
+    if sum(getattr(value, name) is not None for name in names) != 1:
+        raise ValueError(f"give one of {', '.join(names)}")
 
 
 class Empty(Input):
@@ -110,25 +123,29 @@ class Processing(Input):
 class ProcessVideo(Processing):
     """A video, to be looked at `fps` times a second."""
 
-    model_config = _either("video_base64", "video_url")
+    model_config = _either("video_base64", "video_url", "upload_id", "video_path")
 
     video_base64: Base64 | None = None
     video_url: Address | None = None
+    upload_id: UploadId | None = None
+    video_path: FilePath | None = None
     fps: Rate = Field(2.0, description="analysed frames a second")
 
     @model_validator(mode="after")
     def _source(self) -> Self:
-        _one(self, "video_base64", "video_url")
+        _one(self, "video_base64", "video_url", "upload_id", "video_path")
         return self
 
 
 class ProcessExtractedFrames(Processing):
     """A ZIP of frames, each with a JSON of the game's state beside it or without."""
 
-    model_config = _either("zip_base64", "zip_url")
+    model_config = _either("zip_base64", "zip_url", "upload_id", "zip_path")
 
     zip_base64: Base64 | None = None
     zip_url: Address | None = None
+    upload_id: UploadId | None = None
+    zip_path: FilePath | None = None
     fps: Rate = Field(10.0, description="analysed frames a second")
     source_fps: Rate = Field(
         60.0, description="rate of the recording, where the frames carry no times of their own"
@@ -137,7 +154,7 @@ class ProcessExtractedFrames(Processing):
 
     @model_validator(mode="after")
     def _source(self) -> Self:
-        _one(self, "zip_base64", "zip_url")
+        _one(self, "zip_base64", "zip_url", "upload_id", "zip_path")
         return self
 
 

@@ -29,35 +29,60 @@ class Worker:
         dataset: folder that videos are processed into.
         limits: of what clients send.
         fetch: (url, folder, most bytes, told how many came) to the file that the URL points to.
+        upload: id of an upload to its file; raises NotFoundError, ConflictError.
+        path: a path that a client names to the file; raises ForbiddenError, NotFoundError.
+        folder: for temporary files; the system's by default.
         progress: told what the pipeline does; raises to stop it.
+        staging: where a job that runs beside others gathers what it makes; None where it writes
+            the dataset all the time.
     """
 
     engine: Engine
     dataset: Path
     limits: Limits
     fetch: Callable[[str, Path, int, Callable[[int], None]], Path]
+    upload: Callable[[str], Path]
+    path: Callable[[str], Path]
+    folder: Path | None = None
     progress: Progress = field(default_factory=Progress)
+    staging: Path | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """How an input names its file: by exactly one of these."""
+
+    base64: str | None = None
+    url: str | None = None
+    upload_id: str | None = None
+    path: str | None = None
 
 
 @contextmanager
-def file(worker: Worker, base64: str | None, url: str | None, name: str) -> Iterator[Path]:
-    """A temporary file called `name` that holds what an input carries.
+def file(worker: Worker, given: Given, name: str) -> Iterator[Path]:
+    """What an input carries or names, as a file; called `name` in messages.
 
     Raises:
-        InvalidInputError, ForbiddenError, TooLargeError, SourceError: it cannot be had.
+        InvalidInputError, ForbiddenError, NotFoundError, ConflictError, TooLargeError, SourceError:
+            it cannot be had.
     """
-    with tempfile.TemporaryDirectory(prefix="stpe-job-") as folder:
+    with tempfile.TemporaryDirectory(prefix="stpe-job-", dir=worker.folder) as folder:
         most = worker.limits.max_bytes or 1 << 40
+        path = Path(folder, name)
+        if given.base64 is not None:
+            path.write_bytes(decode_base64(given.base64, name))
+        elif given.upload_id is not None:
+            path = worker.upload(given.upload_id)
+        elif given.path is not None:
+            path = worker.path(given.path)
+        else:
+            path = _fetched(worker, given.url or "", folder, most)
         try:
-            if base64 is None:
-                yield _fetched(worker, url or "", folder, most)
-            else:
-                path = Path(folder, name)
-                path.write_bytes(decode_base64(base64, name))
-                yield path
+            yield path
         except StpeError as error:
             # Where the file lay is nothing the client knows or should.
-            error.args = (str(error).replace(f"{folder}/", ""),)
+            said = given.path or name
+            error.args = (str(error).replace(str(path), said).replace(f"{folder}/", ""),)
             raise
 
 
@@ -68,7 +93,7 @@ def image(worker: Worker, base64: str | None, url: str | None) -> tuple[ImageHW3
         InvalidInputError, ForbiddenError, TooLargeError, SourceError: it cannot be had or decoded.
     """
     if base64 is None:
-        with tempfile.TemporaryDirectory(prefix="stpe-job-") as folder:
+        with tempfile.TemporaryDirectory(prefix="stpe-job-", dir=worker.folder) as folder:
             data = _fetched(worker, url or "", folder, _IMAGE_BYTES).read_bytes()
     else:
         data = decode_base64(base64, "the image")

@@ -12,10 +12,13 @@ from pydantic import BaseModel, ValidationError
 from stpe import __version__
 from stpe.dataset.layout import MANIFEST
 from stpe.dataset.reader import Dataset, open_dataset
+from stpe.engine import Result
 from stpe.errors import ModelError
+from stpe.pipeline.progress import Progress
 from stpe.serve.failures import InvalidInputError, NotFoundError
 from stpe.serve.jobs import answers, inputs, media, outputs
 from stpe.serve.jobs.accelerator import accelerator
+from stpe.serve.jobs.beside import into_dataset
 from stpe.serve.jobs.media import Worker
 from stpe.video.frame import ImageHW3
 
@@ -43,13 +46,15 @@ def health(_: inputs.Empty, worker: Worker) -> outputs.Healthy:
 
 def process_video(asked: inputs.ProcessVideo, worker: Worker) -> outputs.Video:
     """Process a video into the dataset."""
-    with media.file(worker, asked.video_base64, asked.video_url, "video") as path:
+    given = media.Given(asked.video_base64, asked.video_url, asked.upload_id, asked.video_path)
+    with media.file(worker, given, "video") as path:
         return _process(path, asked, asked.fps, None, worker)
 
 
 def process_extracted_frames(asked: inputs.ProcessExtractedFrames, worker: Worker) -> outputs.Video:
     """Process a ZIP of frames, and of the game's state, into the dataset."""
-    with media.file(worker, asked.zip_base64, asked.zip_url, "frames.zip") as path:
+    given = media.Given(asked.zip_base64, asked.zip_url, asked.upload_id, asked.zip_path)
+    with media.file(worker, given, "frames.zip") as path:
         return _process(path, asked, asked.fps, asked.source_fps, worker)
 
 
@@ -57,18 +62,22 @@ def _process(
     path: Path, asked: inputs.Processing, fps: float, image_fps: float | None, worker: Worker
 ) -> outputs.Video:
     told = asked.generate_captions or asked.dense_captions
-    result = worker.engine.process(
-        path,
-        worker.dataset,
-        fps=fps,
-        resolution=asked.processing_resolution or 854,
-        without=() if told else _CAPTIONS,
-        context=asked.context,
-        image_fps=image_fps,
-        replace=True,
-        limits=worker.limits,
-        progress=worker.progress,
-    )
+
+    def process(dataset: Path, progress: Progress) -> Result:
+        return worker.engine.process(
+            path,
+            dataset,
+            fps=fps,
+            resolution=asked.processing_resolution or 854,
+            without=() if told else _CAPTIONS,
+            context=asked.context,
+            image_fps=image_fps,
+            replace=True,
+            limits=worker.limits,
+            progress=progress,
+        )
+
+    result = into_dataset(worker, path, process)
     video_id = result.videos[0].video_id
     assert video_id is not None
     return answers.video(open_dataset(worker.dataset), video_id, asked, fps)
@@ -237,7 +246,7 @@ class Operation:
     Attributes:
         run: takes the input and what it runs on, and answers; raises StpeError.
         input, output: its models.
-        video: takes minutes and writes the dataset, so one runs at a time.
+        video: takes minutes and writes the dataset, so few run at a time.
     """
 
     run: Callable[[Any, Worker], BaseModel]

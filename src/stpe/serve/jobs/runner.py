@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from stpe.errors import StpeError
+from stpe.serve import tracing
 from stpe.serve.jobs.media import Worker
 from stpe.serve.jobs.operations import OPERATIONS, perform
 from stpe.serve.jobs.store import LEASE_S, Job, JobStore, Taken
@@ -32,14 +35,21 @@ class Runner:
         worker: what operations run on.
         changed: called from any thread when a job has changed.
         videos: threads for videos; how many of all processes run at a time is the store's to say.
+        staging: folder for what videos that run beside each other make; None where one runs alone.
     """
 
     def __init__(
-        self, store: JobStore, worker: Worker, changed: Callable[[], None], videos: int = 1
+        self,
+        store: JobStore,
+        worker: Worker,
+        changed: Callable[[], None],
+        videos: int = 1,
+        staging: Path | None = None,
     ) -> None:
         self.store = store
         self._worker = worker
         self._changed = changed
+        self._staging = staging
         self._running: dict[str, threading.Event] = {}
         self._wake = threading.Condition()
         self._closing = threading.Event()
@@ -118,8 +128,10 @@ class Runner:
         watch = Watch(partial(self._note, taken.id), stopped)
         self._changed()
         try:
-            worker = replace(self._worker, progress=watch)
-            output = perform(taken.operation, taken.data, worker)
+            staging = None if self._staging is None else self._staging / taken.id
+            worker = replace(self._worker, progress=watch, staging=staging)
+            with tracing.span(f"job {taken.operation}", {"stpe.job_id": taken.id}):
+                output = perform(taken.operation, taken.data, worker)
             self.store.complete(taken.id, output)
         except StoppedError:
             if self._closing.is_set():
@@ -140,6 +152,12 @@ class Runner:
         self._changed()
         return kept
 
+    def _sweep(self) -> None:
+        """Remove what jobs that ended, or were lost, had made."""
+        for folder in [] if self._staging is None else list(self._staging.glob("*")):
+            if not self.store.works(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _keep(self) -> None:
         """Renew leases, and take back what dead processes held."""
         while True:
@@ -147,6 +165,7 @@ class Runner:
                 for job_id in self.store.renew(list(self._running)):
                     self._stop(job_id)
                 self.store.recover()
+                self._sweep()
             except Exception:
                 log.exception("the job database cannot be reached")
             if self._closing.wait(LEASE_S / 5):

@@ -42,6 +42,16 @@ class JobSettings(Environment):
     )
     keep_days: float = Field(7.0, gt=0, alias="STPE_JOBS_KEEP_DAYS", description="of ended jobs")
 
+    @property
+    def uploads(self) -> Path:
+        """Folder of uploads: beside the dataset, so that whoever shares that shares these."""
+        return self.dataset.with_name(f"{self.dataset.name}.uploads")
+
+    @property
+    def staging(self) -> Path:
+        """Folder of what jobs that run beside others have made so far, one folder a job."""
+        return self.dataset.with_name(f"{self.dataset.name}.staging")
+
     @model_validator(mode="after")
     def _known(self) -> Self:
         if not self.url.startswith(("sqlite:///", "postgresql://", "postgres://")):

@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -92,12 +92,16 @@ class JobStore:
     Args:
         settings: where it lies and how much may wait.
 
+    Attributes:
+        most_jobs: jobs that a client may have at a time; None for as many as there may be.
+
     Raises:
         UsageError, MissingExtraError: the database cannot be opened.
     """
 
     def __init__(self, settings: JobSettings) -> None:
         self._settings = settings
+        self.most_jobs: Callable[[str | None], int | None] = lambda client: None
         self._owner = uuid.uuid4().hex
         self._database: Database = connect(settings.url)
         with self._database.transaction() as run:
@@ -141,7 +145,7 @@ class JobStore:
                             "this Idempotency-Key was used for another request; take a new one"
                         )
                     return _get(run, found[0][0])
-            self._admit(run, len(text))
+            self._admit(run, len(text), client)
             job_id = uuid.uuid4().hex
             upload = str(data.get("upload_id", "")) if isinstance(data, dict) else ""
             inserted = run.run(
@@ -169,7 +173,18 @@ class JobStore:
             operation, lane, data, key, client
         )  # another process was first with this key
 
-    def _admit(self, run: Transaction, size: int) -> None:
+    def _admit(self, run: Transaction, size: int, client: str | None) -> None:
+        most = self.most_jobs(client)
+        if most is not None:
+            own = run.run(
+                "SELECT count(*) FROM stpe_jobs WHERE client = ? "
+                "AND status IN ('IN_QUEUE', 'IN_PROGRESS')",
+                (client,),
+            )[0][0]
+            if own >= most:
+                raise TooManyRequestsError(
+                    f"the key {client} has {own} jobs under way, which is all it may have", 5.0
+                )
         waiting, held = run.run(
             "SELECT count(*), coalesce(sum(input_bytes), 0) FROM stpe_jobs "
             "WHERE status = 'IN_QUEUE'"
@@ -382,6 +397,16 @@ class JobStore:
             rows = run.run("SELECT status, count(*) FROM stpe_jobs GROUP BY status")
             again = run.run("SELECT count(*) FROM stpe_jobs WHERE attempts > 1")
         return {status: int(count) for status, count in rows}, int(again[0][0])
+
+    def works(self, job_id: str) -> bool:
+        """Whether a job waits, or is at work in some process."""
+        with self._database.transaction() as run:
+            rows = run.run(
+                "SELECT 1 FROM stpe_jobs WHERE id = ? "
+                "AND (status IN ('IN_QUEUE', 'IN_PROGRESS') OR lease > ?)",
+                (job_id, time.time()),
+            )
+        return bool(rows)
 
     def uses(self, upload_id: str) -> bool:
         """Whether a job that has not ended reads this upload."""

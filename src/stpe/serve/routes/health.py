@@ -16,6 +16,7 @@ from stpe import __version__
 from stpe.allocator import resident_bytes
 from stpe.serve import problems
 from stpe.serve.failures import LoadingError
+from stpe.serve.metrics import Metrics
 from stpe.serve.roles import ModelState
 from stpe.serve.services import Feature, Services, services
 
@@ -112,9 +113,18 @@ async def metrics(shared: Shared) -> Response:
 
 
 @asynccontextmanager
-async def _running(app: FastAPI, _: Services) -> AsyncIterator[None]:
+async def _running(app: FastAPI, shared: Services) -> AsyncIterator[None]:
     app.state.begun = time.monotonic()
+    told = asyncio.create_task(_tell(shared.metrics))
     yield
+    told.cancel()
+
+
+async def _tell(metrics: Metrics) -> None:
+    """Let the other processes of this port know this one's gauges."""
+    while metrics.summed is not None:
+        await asyncio.to_thread(metrics.refresh)
+        await asyncio.sleep(1)
 
 
 FEATURE = Feature(router, _running)

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from pydantic import BaseModel, Field, RootModel
 from starlette.responses import StreamingResponse
 
 from stpe import strict_json
-from stpe.serve import fetch, problems
+from stpe.serve import fetch, keys, problems, request
 from stpe.serve.environment import replicas
 from stpe.serve.guard import caller
 from stpe.serve.jobs.media import Worker
@@ -23,11 +23,14 @@ from stpe.serve.jobs.requests import Call
 from stpe.serve.jobs.runner import Runner
 from stpe.serve.jobs.settings import JobSettings
 from stpe.serve.jobs.signal import Signal
+from stpe.serve.jobs.states import JobStatus, RunStatus
 from stpe.serve.jobs.store import ENDED, Job, JobStore, Status
 from stpe.serve.services import Feature, Services, services
 
 #: Seconds between two looks at a job that another process may be running.
 _LOOK_S = 1.0
+#: Seconds before its deadline at which a request that waits for a job is answered.
+_TO_ANSWER_S = 0.25
 #: Seconds of silence after which a comment keeps an event stream open.
 _QUIET_S = 15.0
 _WORDS: dict[Status, str] = {
@@ -64,32 +67,6 @@ class SubmitRequest(RootModel[Call]):
     """The prototype's envelope."""
 
 
-class RunStatus(BaseModel):
-    """A job in RunPod's shape."""
-
-    id: str
-    status: Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED"]
-    operation: str
-    progress: float | None = Field(None, ge=0, le=1)
-    stage: str | None = Field(None, description="what is being done")
-    output: dict[str, Any] | None = Field(None, description="what the operation answers")
-    error: str | None = None
-    delayTime: int | None = Field(None, description="ms in the queue")
-    executionTime: int | None = Field(None, description="ms at work")
-
-
-class JobStatus(BaseModel):
-    """A job in the prototype's shape."""
-
-    job_id: str
-    status: Literal["queued", "processing", "completed", "failed", "cancelled"]
-    operation: str
-    progress: float | None = Field(None, ge=0, le=1)
-    stage: str | None = Field(None, description="what is being done")
-    result: dict[str, Any] | None = Field(None, description="`output`: the operation's answer")
-    error: str | None = None
-
-
 class Jobs:
     """The running jobs API: `app.state.jobs`."""
 
@@ -110,16 +87,25 @@ class Jobs:
         self._threads.shutdown()
 
     async def submit(self, call: Any, key: str | None, shared: Services, client: str | None) -> Job:
-        """Queue a job. Addresses that will be refused are refused now."""
+        """Queue a job. Addresses, paths and uploads that will be refused are refused now."""
         for name in ("video_url", "zip_url", "image_url"):
             url = getattr(call.data, name, None)
             if url is not None:
                 await shared.work.transfer(fetch.check, url, shared.settings.fetch_networks)
+        if getattr(call.data, "upload_id", None) is not None:
+            await shared.work.transfer(shared.uploads.complete, call.data.upload_id)
+        for name in ("video_path", "zip_path"):
+            path = getattr(call.data, name, None)
+            if path is not None:
+                await shared.work.transfer(shared.path, path)
         data = {} if call.data is None else call.data.model_dump(mode="json", exclude_none=True)
         return await self.call(self.runner.submit, call.operation, data, key, client)
 
     async def ended(self, job_id: str, wait_s: float) -> Job:
         """The job once it has ended, or as it stands after `wait_s` seconds."""
+        before_s = request.left_s()
+        if before_s is not None:  # so that the client learns the job's id
+            wait_s = min(wait_s, max(0.0, before_s - _TO_ANSWER_S))
         deadline = asyncio.get_running_loop().time() + wait_s
         while True:
             change = self.signal.next()
@@ -151,6 +137,7 @@ async def run(
 
 @router.post(
     "/runsync",
+    response_model=RunStatus,
     response_model_exclude_unset=True,
     responses=problems.responses(403, 409, 413, 422, 429, 503),
 )
@@ -215,7 +202,7 @@ async def job_status(job_id: JobId, jobs: Running) -> JobStatus:
         200: {
             "description": "Server-sent events until the job has ended. `data` is JSON with "
             "`id`, `status`, `progress`, `stage` and, where it failed, `error`.",
-            "content": {"text/event-stream": {}},
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         204: {"description": "The job has ended and its last event was seen"},
         **problems.responses(404),
@@ -305,12 +292,25 @@ async def _running(app: FastAPI, shared: Services) -> AsyncIterator[None]:
     settings = JobSettings.from_environment()
     store = JobStore(settings)
     signal = Signal()
-    worker = Worker(shared.roles.engine, settings.dataset, shared.limits, shared.fetch)
+    shared.uploads.in_use = store.uses
+    store.most_jobs = keys.from_environment().most_jobs
+    worker = Worker(
+        shared.roles.engine,
+        settings.dataset,
+        shared.limits,
+        shared.fetch,
+        lambda upload_id: shared.uploads.complete(upload_id).path,
+        shared.path,
+        shared.folder,
+    )
     videos = math.ceil(settings.parallel / replicas())
-    runner = Runner(store, worker, signal.fire, videos)
+    staging = settings.staging if settings.parallel > 1 else None
+    runner = Runner(store, worker, signal.fire, videos, staging)
     jobs = app.state.jobs = Jobs(runner, signal)
     for status, name in (("IN_QUEUE", "waiting"), ("IN_PROGRESS", "running")):
-        shared.metrics.gauge(f"stpe_jobs_{name}", f"Jobs {name}", partial(store.count, status))
+        shared.metrics.gauge(
+            f"stpe_jobs_{name}", f"Jobs {name}", partial(store.count, status), shared=True
+        )
     runner.start()
     try:
         yield

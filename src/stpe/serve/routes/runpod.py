@@ -21,8 +21,9 @@ from stpe.errors import StpeError
 from stpe.serve import problems
 from stpe.serve.guard import caller
 from stpe.serve.jobs.requests import nested
+from stpe.serve.jobs.states import RunStatus
 from stpe.serve.jobs.store import Job
-from stpe.serve.routes.jobs import JobId, Running, RunStatus, run_status
+from stpe.serve.routes.jobs import JobId, Running, run_status
 from stpe.serve.services import Feature
 
 
@@ -56,10 +57,7 @@ class RunPodError(BaseModel):
 class RunPodRequest(BaseModel):
     """RunPod's envelope: `input` is the operation with its fields."""
 
-    model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra={"examples": [{"input": {"operation": "embed_text", "text": "a dog"}}]},
-    )
+    model_config = ConfigDict(extra="allow")
 
     input: dict[str, Any]
 

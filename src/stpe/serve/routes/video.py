@@ -35,6 +35,7 @@ from stpe.serve.payload import (
 )
 from stpe.serve.services import BodyRule, Feature, Services, services
 from stpe.serve.settings import Settings
+from stpe.serve.uploads import Upload
 from stpe.serve.video.convert import found, from_role, to_role
 from stpe.serve.video.schemas import (
     Deleted,
@@ -58,7 +59,6 @@ from stpe.serve.video.schemas import (
 )
 from stpe.serve.video.sessions import Held, Sessions
 from stpe.serve.video.settings import VideoSettings
-from stpe.serve.video.uploads import Upload, Uploads
 from stpe.video.frame import ImageHW3
 
 _PREFIX = "/api/v1/video"
@@ -313,7 +313,7 @@ _Raw = {
 @router.post(_UPLOAD_PATHS[1], include_in_schema=False)
 async def upload(
     request: Request,
-    here: Here,
+    shared: Shared,
     upload_id: Annotated[
         str | None, Query(max_length=64, description="of an upload begun before")
     ] = None,
@@ -327,28 +327,29 @@ async def upload(
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("multipart/") or kind == "application/json":
         raise UnsupportedMediaError("send the file itself as application/octet-stream")
-    one = here.uploads.begin(total_bytes) if upload_id is None else here.uploads.get(upload_id)
+    uploads = shared.uploads
+    one = uploads.begin(total_bytes) if upload_id is None else uploads.get(upload_id)
     try:
-        await here.uploads.append(one, offset, request.stream())
+        await uploads.append(one, offset, request.stream())
     finally:
         # Whoever does not learn the id could not go on with it, nor delete it.
         if upload_id is None and (not one.whole or await request.is_disconnected()):
-            await here.uploads.delete(one)
+            await shared.work.transfer(uploads.delete, one)
     return _uploaded(one)
 
 
 @router.get("/uploads/{upload_id}", responses=problems.responses(404))
 @router.get(f"{_PREFIX}/uploads/{{upload_id}}", include_in_schema=False)
-async def upload_status(upload_id: Annotated[str, Path(max_length=64)], here: Here) -> Uploaded:
+async def upload_status(upload_id: Annotated[str, Path(max_length=64)], shared: Shared) -> Uploaded:
     """How much of an upload is here."""
-    return _uploaded(here.uploads.get(upload_id))
+    return _uploaded(shared.uploads.get(upload_id))
 
 
 @router.delete("/uploads/{upload_id}", status_code=204, responses=problems.responses(404, 409))
 @router.delete(f"{_PREFIX}/uploads/{{upload_id}}", status_code=204, include_in_schema=False)
-async def upload_delete(upload_id: Annotated[str, Path(max_length=64)], here: Here) -> Response:
-    """Remove an upload that no session has taken."""
-    await here.uploads.delete(here.uploads.get(upload_id))
+async def upload_delete(upload_id: Annotated[str, Path(max_length=64)], shared: Shared) -> Response:
+    """Remove an upload that no session has taken and no job uses."""
+    await shared.work.transfer(shared.uploads.delete, shared.uploads.get(upload_id))
     return Response(status_code=204)
 
 
@@ -433,9 +434,7 @@ def _uploaded(one: Upload) -> Uploaded:
 @asynccontextmanager
 async def _running(app: FastAPI, shared: Services) -> AsyncIterator[None]:
     settings = VideoSettings.from_environment()
-    most = shared.settings.max_video_bytes
-    uploads = Uploads(shared.folder / "uploads", shared.work, most, settings.upload_bytes)
-    here = app.state.video_sessions = Sessions(shared, settings, uploads)
+    here = app.state.video_sessions = Sessions(shared, settings)
     shared.metrics.gauge("stpe_video_sessions", "Sessions", lambda: len(here))
     shared.metrics.gauge("stpe_video_session_bytes", "What they hold", lambda: here.held_bytes)
     while settings.required:

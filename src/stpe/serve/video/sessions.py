@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 from stpe.allocator import released
 from stpe.errors import ModelError, SourceError, UsageError
 from stpe.models.roles import Direction, VideoFrame, VideoSegmenter, VideoSession
+from stpe.serve.environment import replicas
 from stpe.serve.failures import BusyError, ConflictError, InvalidInputError, NotFoundError
 from stpe.serve.services import Services
 from stpe.serve.video.convert import to_role
 from stpe.serve.video.schemas import Prompt
 from stpe.serve.video.settings import VideoSettings
-from stpe.serve.video.uploads import Uploads
 from stpe.video.isolated.frames import IsolatedFrames
 from stpe.video.limits import Limits
 
@@ -69,9 +69,8 @@ class Held:
 class Sessions:
     """Used from the server's event loop; models and decoders run in its worker threads."""
 
-    def __init__(self, shared: Services, settings: VideoSettings, uploads: Uploads) -> None:
+    def __init__(self, shared: Services, settings: VideoSettings) -> None:
         self.settings = settings
-        self.uploads = uploads
         self._shared = shared
         self._all: dict[str, Held] = {}
         self._starting = 0
@@ -105,6 +104,11 @@ class Sessions:
         Raises:
             StpeError: no room, no model, no such file, or no video.
         """
+        if replicas() > 1:
+            raise ModelError(
+                f"video sessions live in one process, and {replicas()} replicas serve here; start "
+                "the server without --replicas for sessions"
+            )
         model = await self.model()
         if len(self._all) + self._starting >= self.settings.max_sessions:
             await self.expire()
@@ -146,9 +150,10 @@ class Sessions:
             return "video_path", await self._shared.work.transfer(self._shared.path, path)
         if url is not None:
             return "video_url", await self._shared.work.transfer(self._shared.fetch, url, folder)
-        upload = await self.uploads.take(upload_id or "")
-        stack.callback(shutil.rmtree, upload.folder, ignore_errors=True)
-        return "the upload", upload.path
+        taken = self._shared.uploads.taken(upload_id or "")
+        file = await self._shared.work.transfer(taken.__enter__)
+        stack.push(taken.__exit__)
+        return "the upload", file
 
     @asynccontextmanager
     async def using(self, held: Held) -> AsyncIterator[None]:
@@ -238,7 +243,7 @@ class Sessions:
             idle = now - held.used > self.settings.timeout_s
             if idle and not held.lock.locked() and not held.closing:
                 await self.end(held)
-        await self.uploads.expire(self.settings.timeout_s)
+        await self._shared.work.transfer(self._shared.uploads.expire, self.settings.timeout_s)
 
     async def end_all(self) -> None:
         """End every session."""
