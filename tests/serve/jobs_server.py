@@ -85,7 +85,7 @@ class Server(Jobs):
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(30)
+                self.process.wait(90)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise

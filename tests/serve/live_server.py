@@ -48,7 +48,7 @@ def live_server(folder, *arguments, key=None, wait=True, **environment):
             client.port = port
             client.pid = process.pid
             if wait:
-                client.wait_ready(120)
+                client.wait_ready(300)
             yield client
             assert process.poll() is None, log_path.read_text()[-3000:]
     finally:
