@@ -14,7 +14,7 @@ from typing import Any
 try:
     from opentelemetry import propagate, trace
 except ImportError:
-    trace = None  # type: ignore[assignment]
+    trace = None
 
 Attributes = Mapping[str, str | int | float]
 
