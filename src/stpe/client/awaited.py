@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from stpe import strict_json
 from stpe.client import requests
 from stpe.client.errors import JobFailedError, RequestFailedError, SessionError
 from stpe.client.events import Events
@@ -324,7 +325,7 @@ class AsyncClient:
         address = f"{self._http.base_url}".replace("http", "ws", 1).rstrip("/")
         url = f"{address}/ws/propagate/{session_id}"
         async with connect(url, additional_headers=self._socket_headers, max_size=None) as socket:
-            await socket.send(json.dumps(requests.walk(direction, start, max_frames)))
+            await socket.send(strict_json.dumps(requests.walk(direction, start, max_frames)))
             async for text in socket:
                 message = json.loads(text)
                 if message["type"] == "error":

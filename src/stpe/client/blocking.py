@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from stpe import strict_json
 from stpe.client import requests
 from stpe.client.errors import JobFailedError, RequestFailedError, SessionError
 from stpe.client.events import Events
@@ -323,7 +324,7 @@ class Client:
         address = f"{self._http.base_url}".replace("http", "ws", 1).rstrip("/")
         url = f"{address}/ws/propagate/{session_id}"
         with connect(url, additional_headers=self._socket_headers, max_size=None) as socket:
-            socket.send(json.dumps(requests.walk(direction, start, max_frames)))
+            socket.send(strict_json.dumps(requests.walk(direction, start, max_frames)))
             for text in socket:
                 message = json.loads(text)
                 if message["type"] == "error":

@@ -22,6 +22,7 @@ from typing import IO
 
 from starlette.requests import ClientDisconnect
 
+from stpe import strict_json
 from stpe.serve.failures import BusyError, ConflictError, NotFoundError, TooLargeError
 from stpe.serve.work import Work
 
@@ -60,7 +61,7 @@ class Upload:
 
     def note(self) -> None:
         """Write what the bytes themselves do not tell."""
-        text = json.dumps({"total_bytes": self.total_bytes, "whole": self.whole})
+        text = strict_json.dumps({"total_bytes": self.total_bytes, "whole": self.whole})
         fresh = self.folder / f"{_NOTE}.{uuid.uuid4().hex}"
         _write(fresh, text.encode())
         fresh.replace(self.folder / _NOTE)
