@@ -72,6 +72,7 @@ BODIES: dict[str, dict[str, Any]] = {
             "prompts": [{"type": "text", "text": "person, car"}],
         },
     },
+    "/api/v1/tickets": {"events": {"path": "/jobs/none/events", "seconds": 300}},
     "/uploads": {"bytes": "the next bytes of the file"},
 }
 
