@@ -65,7 +65,10 @@ def test_a_session_over_http(tmp_path: Path) -> None:
         assert [r["frame_index"] for r in done["results"]] == [0, 1, 2, 3, 4]
         for result in done["results"]:
             (one,) = [o for o in result["objects"] if o["id"] == boxed]
-            assert decode_mask(one["mask"]).shape == (HEIGHT, WIDTH)
+            assert decode_mask({"counts": one["mask"], "size": one["mask_size"]}).shape == (
+                HEIGHT,
+                WIDTH,
+            )
         gone = server.call("DELETE", f"{session}/object/{boxed}").json()
         assert boxed not in gone["object_ids"]
         again = post(f"{session}/propagate", {"direction": "backward", "start_frame_index": 4})

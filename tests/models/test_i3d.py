@@ -37,11 +37,12 @@ def test_the_graph_computes_what_the_published_code_computes(model):
     waves = (0.05 * x + 0.3 * t, 0.08 * y - 0.2 * t, 0.03 * (x + y) + 0.5 * t)
     clip = np.rint(127 + 110 * np.sin(np.stack(waves, axis=-1))).astype(np.uint8)
     exact = Session(model._session._model, precision="f32")
-    embedding, probabilities = (out[0] for out in exact.run([clip[None]]))
+    embedding, probabilities, logits = (out[0] for out in exact.run([clip[None]]))
     assert np.argsort(-probabilities)[:4].tolist() == [374, 69, 16, 373]
     np.testing.assert_allclose(
         probabilities[[374, 69, 16, 373]], [0.9368, 0.0176, 0.01735, 0.01038], atol=2e-4
     )
+    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(), probabilities, atol=1e-5)
     np.testing.assert_allclose(embedding[[16, 769, 894]], [3.0075, 2.6884, 2.6462], atol=1e-3)
 
 

@@ -53,7 +53,7 @@ def postgres(tmp_path_factory):
     user = {}
     if os.geteuid() == 0:  # Postgres refuses to run as root
         account = _account()
-        for path in (folder, *folder.parents[:2]):
+        for path in (folder, *folder.parents[:3]):
             path.chmod(0o755)
         os.chown(folder, account.pw_uid, account.pw_gid)
         user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}

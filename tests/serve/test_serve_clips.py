@@ -122,4 +122,4 @@ def test_replicas_share_a_port(tmp_path):
         with pytest.raises(RequestFailedError) as off:
             client.call("POST", "/api/v1/video/session/start", json={"video_path": "a.mp4"})
     assert off.value.status == 503
-    assert "VIDEO_MODEL_ENABLED" in str(off.value)
+    assert "without --replicas" in str(off.value)

@@ -1,4 +1,4 @@
-"""`/docs`: the API in Swagger UI, without any address but this server's.
+"""`/docs`, or `/redoc`: the API in Swagger UI, without any address but this server's.
 
 The page itself holds nothing of the server and needs no key; it asks for one where the server does,
 keeps it in the page's memory, and sends it as a header like any other client.
@@ -19,7 +19,13 @@ from stpe.serve.services import Feature
 router = APIRouter(include_in_schema=False)
 
 #: Paths of the page, which are answered without a key.
-PATHS = ("/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css")
+PATHS = (
+    "/docs",
+    "/redoc",
+    "/docs/start.js",
+    "/docs/swagger-ui-bundle.js",
+    "/docs/swagger-ui.css",
+)
 #: Scripts of this server only; Swagger UI sets styles of its own and draws its icons as data.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -91,8 +97,9 @@ def _files() -> Path | None:
 
 
 @router.get("/docs")
+@router.get("/redoc")
 async def page() -> Response:
-    """The page."""
+    """The page, also where the prototypes had theirs."""
     return HTMLResponse(_PAGE, headers=_HEADERS)
 
 
