@@ -36,7 +36,7 @@ from speed import clip as clips
 from speed.plain import Plain, graphs
 from speed.record import Record, alone, recording
 from stpe import Engine, open_source
-from stpe.models.backends.openvino.session import core_count, native_bf16
+from stpe.models.processor import core_count, native_bf16
 from stpe.pipeline.sampling import Sampling
 from stpe.stages.stage import ANALYSIS, CLIPS, MOTION, THUMBNAILS
 from stpe.video.sampler import sample

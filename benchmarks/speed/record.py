@@ -14,7 +14,8 @@ import numpy as np
 import openvino as ov
 
 from stpe.models.backends.opencv.dis import Dis
-from stpe.models.backends.openvino.session import Session, core_count
+from stpe.models.backends.openvino.session import Session
+from stpe.models.processor import core_count
 
 LEAST_S = 1.0  # each kind is repeated for at least this long
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]

@@ -7,7 +7,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,11 +25,12 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from stpe.models.inventory import Download, ModelRow
-from stpe.pipeline.change import Change
 from stpe.pipeline.progress import Progress as Watcher
-from stpe.pipeline.report import VideoReport
-from stpe.video.frame import SourceInfo
+
+if TYPE_CHECKING:
+    from stpe.models.inventory import Download, ModelRow
+    from stpe.pipeline.report import VideoReport
+    from stpe.video.frame import SourceInfo
 
 #: Seconds between two lines where there is no terminal to draw on.
 _LINE_EVERY_S = 10.0
@@ -297,8 +298,11 @@ def plan_table(console: Console, plan: dict[str, Any]) -> None:
     if plan["unasked"]:
         named = ", ".join(plan["unasked"])
         console.print(f"made only if named: {named}", highlight=False, soft_wrap=True)
-    for line in Change.load(plan["change"]).lines() if "change" in plan else ():
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if "change" in plan:
+        from stpe.pipeline.change import Change
+
+        for line in Change.load(plan["change"]).lines():
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     if plan["seconds"] is not None:
         console.print(f"models need about {plan['seconds']:.0f} s", highlight=False)
 

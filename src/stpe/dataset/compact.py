@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import lance
+from stpe.dataset.lance_table import lance_table
 
 #: A file grows no larger, and larger ones are not merged any more.
 MAX_BYTES = 1 << 30
@@ -47,7 +47,7 @@ def compact(table: Any) -> Any:
         num_threads=1,
         excluded_fragment_ids=[f.fragment_id for f in fragments[:first]],
     )
-    return lance.dataset(table.uri)
+    return lance_table(table.uri)
 
 
 def clean(path: Path, held: Collection[int] = ()) -> None:
@@ -57,7 +57,7 @@ def clean(path: Path, held: Collection[int] = ()) -> None:
         path: the table.
         held: versions that stay.
     """
-    table = lance.dataset(str(path))
+    table = lance_table(path)
     versions = sorted(table.versions(), key=lambda version: version["version"])
     if len(versions) <= RUN:
         return

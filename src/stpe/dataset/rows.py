@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stpe.dataset.lance_table import lance_table
 from stpe.dataset.layout import table_path, table_schema
 from stpe.errors import DatasetError
 
@@ -106,7 +106,7 @@ class Rows:
     def newest(self, table: str) -> int | None:
         """The newest version on disk, pinned or not; None if the table cannot be opened."""
         try:
-            return int(lance.dataset(str(table_path(self.root, table))).version)
+            return int(lance_table(table_path(self.root, table)).version)
         except (OSError, ValueError):
             return None
 
@@ -129,7 +129,7 @@ class Rows:
         with self._lock:
             if table not in self._tables:
                 path = str(table_path(self.root, table))
-                self._tables[table] = lance.dataset(path, version=self.versions[table])
+                self._tables[table] = lance_table(path, version=self.versions[table])
             return self._tables[table]
 
     def _ask(self, query: Query) -> pa.Table:

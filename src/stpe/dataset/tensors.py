@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-
-try:
-    import torch
-except ImportError:
-    torch = None
 
 
 def tensor(value: Any) -> Any:
@@ -20,4 +17,15 @@ def tensor(value: Any) -> Any:
         return value
     if not value.flags.writeable:
         value = value.copy()
+    torch = _torch()
     return value if torch is None else torch.from_numpy(value)
+
+
+@cache
+def _torch() -> Any:
+    """The module, loaded with the first batch; None where it is not installed."""
+    if find_spec("torch") is None:
+        return None
+    import torch
+
+    return torch

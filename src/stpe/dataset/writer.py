@@ -19,11 +19,11 @@ from types import TracebackType
 from typing import Any
 
 import filelock
-import lance
 import pyarrow as pa
 
 from stpe.dataset import compact, leases
 from stpe.dataset.durable import copy_file, sync_tree, unwritten, writing
+from stpe.dataset.lance_table import lance_table
 from stpe.dataset.layout import (
     MANIFEST,
     Manifest,
@@ -288,12 +288,14 @@ class DatasetWriter:
                 failed.append(error)
                 raise
 
+        from lance import write_dataset
+
         path = table_path(self.path, table)
         try:
             path.parent.mkdir(exist_ok=True)
             if path.exists():
-                _widen(lance.dataset(str(path)), schema)
-            written = lance.write_dataset(
+                _widen(lance_table(path), schema)
+            written = write_dataset(
                 pa.RecordBatchReader.from_batches(schema, stream()),
                 str(path),
                 mode="append" if path.exists() else "create",
@@ -309,7 +311,7 @@ class DatasetWriter:
     def _delete(self, table: str, video_id: str) -> int:
         path = table_path(self.path, table)
         with writing(path):
-            rows = lance.dataset(str(path))
+            rows = lance_table(path)
             if rows.count_rows(f"video_id = '{video_id}'"):
                 rows.delete(f"video_id = '{video_id}'")
             return int(rows.version)
@@ -342,8 +344,8 @@ class DatasetWriter:
                         shutil.rmtree(path)
                 continue
             try:
-                ahead = lance.dataset(str(path)).version != versions[table]
-                pinned = lance.dataset(str(path), version=versions[table]) if ahead else None
+                ahead = lance_table(path).version != versions[table]
+                pinned = lance_table(path, version=versions[table]) if ahead else None
             except (OSError, ValueError) as error:
                 raise DatasetError(
                     f"table {table} of {self.path} is damaged ({error}): restore it from a copy "
@@ -352,7 +354,7 @@ class DatasetWriter:
             if pinned is not None:
                 with writing(path):
                     pinned.restore()
-                    versions[table] = int(lance.dataset(str(path)).version)
+                    versions[table] = int(lance_table(path).version)
         if versions == manifest.tables:
             return manifest
         restored = Manifest(versions, manifest.videos)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import shutil
+import sys
 from collections.abc import Container
 from dataclasses import dataclass
+from pathlib import Path
 
 from stpe.models import hub
 from stpe.models.catalog import (
@@ -40,12 +43,23 @@ def gpu() -> Gpu | str:
     """The first CUDA device that torch sees, or why there is none."""
     if importlib.util.find_spec("torch") is None:
         return "torch is not installed"
+    if not _has_driver():
+        return "no driver of a GPU is installed"
     import torch
 
     if not torch.cuda.is_available():
         return "torch sees no CUDA device"
     properties = torch.cuda.get_device_properties(0)
     return Gpu(properties.name, properties.total_memory / 1e9)
+
+
+def _has_driver() -> bool:
+    """Whether NVIDIA's library or AMD's device is here; torch takes seconds to say the same."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()
+    return True
 
 
 def best(device: Gpu | str, named: Container[str] = ()) -> tuple[str, str]:

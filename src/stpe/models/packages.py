@@ -17,14 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
-
 from stpe.errors import ModelError
 from stpe.models.indexes import Indexes, configured
 
-if TYPE_CHECKING:  # imported where a page is read: it takes half as long as all the rest of a start
+if TYPE_CHECKING:  # imported where a page is read: they take as long as all the rest of a start
+    import requests
     from pypi_simple import DistributionPackage, ProjectPage
 
 #: Told (what, bytes done, bytes in all or None) while something is fetched.
@@ -57,7 +54,7 @@ def from_pypi(
             target = folder / Path(candidate.filename).name
             try:
                 _download(candidate, target, session, indexes, progress)
-            except (OSError, requests.RequestException) as error:
+            except OSError as error:
                 problems.append(f"{candidate.filename}: {_short(error)}")
                 continue
             yield target
@@ -94,6 +91,10 @@ def from_npm(package: str, version: str, folder: Path, progress: Progress = sile
 
 
 def _session(indexes: Indexes) -> requests.Session:
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
     session = requests.Session()
     retry = Retry(total=3, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504))
     session.mount("https://", HTTPAdapter(max_retries=retry))
@@ -120,7 +121,7 @@ def _find(
         except NoSuchProjectError:
             problems.append(f"{_public(place)} does not have it")
             continue
-        except (OSError, ValueError, requests.RequestException) as error:
+        except (OSError, ValueError) as error:
             problems.append(f"{_public(place)}: {_short(error)}")
             continue
         same = [
@@ -243,6 +244,8 @@ def _public(url: str) -> str:
 
 def _short(error: BaseException) -> str:
     """The gist of an error, without addresses that may carry credentials."""
+    import requests
+
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"answered {error.response.status_code}"
     if isinstance(error, requests.exceptions.SSLError):

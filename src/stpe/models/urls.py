@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import httpx
-
 from stpe.errors import ModelError
 
 _BLOCK = 1 << 20
@@ -34,6 +32,8 @@ def download(
         ModelError: it cannot be had whole; what came is kept in `target`.
         OSError: `target` cannot be written.
     """
+    import httpx
+
     tries = _TRIES
     while True:
         have = target.stat().st_size if target.exists() else 0
@@ -60,6 +60,8 @@ def _continue(
     progress: Callable[[int, int | None], None],
     headers: Mapping[str, str],
 ) -> None:
+    import httpx
+
     asked = {**headers, "Accept-Encoding": "identity"}
     if have:
         asked["Range"] = f"bytes={have}-"

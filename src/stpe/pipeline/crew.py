@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 from stpe.errors import StageError, StpeError, UsageError
-from stpe.models.backends.openvino.session import core_count
 from stpe.models.devices import visible
 from stpe.models.loader import Selection
+from stpe.models.processor import core_count
 from stpe.pipeline.jobs import Spent
 from stpe.pipeline.plan import Plan
 from stpe.pipeline.progress import Progress

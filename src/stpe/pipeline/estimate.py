@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stpe.models.backends.openvino.session import core_count
+from stpe.models.processor import core_count
 from stpe.pipeline.plan import Node, Plan
 from stpe.video.frame import SourceInfo
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stpe.errors import SourceError
-from stpe.models.backends.openvino.session import core_count
 from stpe.models.notes import noted
+from stpe.models.processor import core_count
 from stpe.pipeline.artifacts import ArtifactStore
 from stpe.pipeline.chunks import Chunk, Cutter, Margin, Timeline
 from stpe.pipeline.crew import Crew, Made, Share, share_chunks

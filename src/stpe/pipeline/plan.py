@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stpe.errors import UsageError
-from stpe.models.backends.openvino.session import native_bf16
 from stpe.models.catalog import Model
+from stpe.models.processor import native_bf16
 from stpe.models.temporal import ModuleFile
 from stpe.pipeline.sampling import Sampling
 from stpe.signals import CALIBRATED, KEYS, RAW, SIGNALS, TOLD, expand, requested, written

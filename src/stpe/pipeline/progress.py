@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from stpe.pipeline.report import VideoReport
-from stpe.video.frame import SourceInfo
+if TYPE_CHECKING:
+    from stpe.pipeline.report import VideoReport
+    from stpe.video.frame import SourceInfo
 
 
 class Progress:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stpe.errors import MissingExtraError, StageError, StpeError
-from stpe.models.backends.openvino.session import core_count
+from stpe.models.processor import core_count
 from stpe.pipeline.crew import Made, Share
 from stpe.pipeline.progress import Progress
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from stpe.models.backends.openvino.session import core_count
+from stpe.models.processor import core_count
 
 T = TypeVar("T")
 

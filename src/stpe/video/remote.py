@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
-import httpx
-
 from stpe.errors import SourceError
 from stpe.video.limits import Limits
 from stpe.video.temporary import copying
@@ -56,6 +54,8 @@ def download(url: str, folder: Path, limits: Limits) -> Path:
 
 
 def _http(url: str, limits: Limits) -> Iterator[bytes]:
+    import httpx
+
     timeout = httpx.Timeout(limits.read_timeout_s, connect=limits.connect_timeout_s)
     try:
         with httpx.Client(timeout=timeout, headers={"Accept-Encoding": "identity"}) as client:

@@ -22,8 +22,8 @@ from stpe.errors import UsageError
 from stpe.models.backends.composed.guided import agreement, exact, without
 from stpe.models.backends.composed.label_memory import LabelMemory, unit
 from stpe.models.backends.composed.mask_warp import carried, visible_before
-from stpe.models.backends.openvino.session import core_count
 from stpe.models.concepts import look_for
+from stpe.models.processor import core_count
 from stpe.models.roles import (
     F32,
     Detector,

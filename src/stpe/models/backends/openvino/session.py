@@ -7,9 +7,7 @@ has a fixed summation order, so results repeat exactly.
 
 from __future__ import annotations
 
-import functools
 import itertools
-import os
 import queue
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,6 +19,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from stpe.errors import ModelError
+from stpe.models.processor import core_count, native_bf16
 
 Precision = Literal["f32", "bf16"]
 
@@ -32,17 +31,6 @@ SHAPES_KEPT = 16
 # for each other for ever, one for the table with Python's lock in hand, the other the reverse; so
 # it is looked up once here, where an import keeps other threads out.
 ov.Type.f32.to_dtype()
-
-
-def core_count() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@functools.cache
-def native_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware."""
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class Session:
