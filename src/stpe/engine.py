@@ -304,13 +304,18 @@ class Engine:
 
         def usual() -> Plan:
             """The plan of the first source whose log can be read."""
+            unread: list[SourceError] = []
             for given in dict.fromkeys(zip(logs, cameras, strict=True)):
                 try:
                     return choose(*given)
-                except SourceError:
-                    if alone:
-                        raise
-            return choose(None, None)
+                except SourceError as error:
+                    unread.append(error)
+            if alone:
+                raise unread[0]
+            try:
+                return choose(None, None)
+            except UsageError:  # all that is asked for would come from logs
+                raise unread[0] from None
 
         plan = usual()
         while not self._fetch({r for n in plan.nodes for r in n.roles}, watcher):

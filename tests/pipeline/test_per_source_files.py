@@ -118,7 +118,7 @@ def test_what_is_no_number_is_null_in_states_and_exports(recordings, capsys):
     code = cli.run(["process", *map(str, sources), "--out", str(out), *asked])
     result = strict(capsys.readouterr().out)
     assert code == 0
-    for video, name in zip(result["videos"], ("log", "frames"), strict=True):
+    for video, name in zip(result["videos"], ("state log", "frames"), strict=True):
         assert any("NaN" in warning and name in warning for warning in video["warnings"])
     states = [s for s in open_dataset(out).arrow("frames")["state"].to_pylist() if s]
     assert states

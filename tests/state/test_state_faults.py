@@ -70,7 +70,9 @@ def process(
         log = tmp_path / "log.jsonl"
         log.write_bytes(content.encode() if isinstance(content, str) else content)
         out = tmp_path / "ds"
-        code = cli.run(["process", str(clip), "--out", str(out), "--state", str(log), *ONLY])
+        code = cli.run(
+            ["process", str(clip), "--out", str(out), "--state", str(log), "--replace", *ONLY]
+        )
         err = capsys.readouterr().err
         assert "Traceback" not in err
         if code:

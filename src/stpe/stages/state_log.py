@@ -36,7 +36,7 @@ class StateLogStage(Stage):
         "transitions.view_shift",
         "transitions.view_growth",
     )
-    version = "9"
+    version = "10"
     writes = (
         "frames.state",
         "frames.alignment",
@@ -74,8 +74,8 @@ class StateLogStage(Stage):
             states.append(strict_json.dumps(_record(log, row), sort_keys=True) if found else None)
             how.append(certificate.method if found else "unaligned")
             changed.append(strict_json.dumps(between.get(n, []), sort_keys=True) if found else None)
-        if any(strict_json.holds_no_number(log.rows[row].state) for row in row_of if row >= 0):
-            note("the state log holds NaN or Infinity: null in frames.state")
+        for repair in log.repairs:
+            note(f"state log: {repair}")
         table = frames.select(["frame_index", "pts"])
         table = table.append_column("state", pa.array(states, pa.string()))
         table = table.append_column("alignment", pa.array(how, pa.string()))
