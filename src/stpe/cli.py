@@ -238,7 +238,11 @@ def plan(source: str, out: Path | None, as_json: bool, **chosen: Any) -> None:
 @json_option
 @common
 def align(video: str, log: str, profile: str, as_json: bool) -> int:
-    """Match a state log to a video; exit code 1 if that cannot be certified."""
+    """Match a state log to a video.
+
+    Exit code 0: aligned, and something in the video confirms it. 3: unverified, the log fits the
+    video's length and names, and nothing in the video can confirm or contradict it. 1: unaligned.
+    """
     from stpe.certificates import measure, told
 
     watcher = console.watcher(_err)
@@ -250,7 +254,7 @@ def align(video: str, log: str, profile: str, as_json: bool) -> int:
         print_json(document)
     else:
         print(told(document))
-    return int(document["verdict"] != "aligned")
+    return {"aligned": 0, "unverified": 3}.get(document["verdict"], 1)
 
 
 @cli.command()

@@ -107,7 +107,14 @@ _WRITTEN: tuple[Signal, ...] = (
     _s("videos.duration_s", pa.float64(), "s", "From the first pts to the end of the last frame"),
     _s("videos.frame_count", pa.int64(), "", "Frames the decoder yielded"),
     _s("videos.warnings", pa.list_(pa.string()), "", "What was wrong with the source, if anything"),
-    _s("videos.alignment", pa.string(), "JSON", "Certificate of the state log", "no log was given"),
+    _s(
+        "videos.alignment",
+        pa.string(),
+        "JSON",
+        "Certificate of the state log; its verdict is aligned, unverified (nothing in the video "
+        "can tell whether the log is its own) or unaligned",
+        "no log was given",
+    ),
     _s(
         "videos.state_sha256",
         pa.string(),
@@ -322,7 +329,9 @@ _WRITTEN: tuple[Signal, ...] = (
         "frames.alignment",
         pa.string(),
         "",
-        "How state was matched: clock, frame, estimated, unaligned",
+        "How state was matched: clock, frame or estimated, and confirmed by what the video shows; "
+        "package: it lay with the frame; unverified: as the log claims, confirmed by nothing in "
+        "the video; unaligned",
         "no log was given",
     ),
     _s(

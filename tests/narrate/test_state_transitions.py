@@ -166,7 +166,7 @@ def test_changes_between_unmatched_frames_are_filed_where_a_row_is(tmp_path):
     window = Window(source, Span(0, 0.0, 5.0, True), rows={"frames": frames, "videos": facts})
     stage = StateLogStage({}, Request(state=StateFile.of(path)))
     found = stage.process(window).tables["frames"]
-    assert found["alignment"].to_pylist() == ["frame", "unaligned", "frame", "unaligned"]
+    assert found["alignment"].to_pylist() == ["unverified", "unaligned", "unverified", "unaligned"]
     told = [None if c is None else json.loads(c) for c in found["state_changes"].to_pylist()]
     assert [c and [change["text"] for change in c] for c in told] == [
         [],

@@ -87,7 +87,10 @@ def test_text_stands_beside_facts_and_contradictions_are_flagged(clip, tmp_path)
     assert "a test walk" in asked[0]
     assert "Said then" not in asked[0]
     assert "Said then: It dances well." in asked[2]
-    assert "Measured then: According to the game state, the character is running" in asked[1]
+    assert (
+        "Measured then: According to the game state (not verified to be of this video), "
+        in asked[1]
+    )
     assert [row["vlm_brief"] for row in rows] == [
         "A figure walks.",
         "The character is dancing.",

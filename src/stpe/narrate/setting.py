@@ -27,6 +27,11 @@ LEAST_CLASS, SURE_CLASS = 0.5, 0.9
 _LEAST_TURN = 0.5  # degrees: less is not told as a turn
 _SAME_S = 1e-5  # times are stored to the microsecond
 _SURE_TURN = 0.6  # trust in the camera from which its angle is told
+#: What is said beside the log of a match that is less than certain.
+_MATCHED = {
+    "estimated": " (matched by estimate)",
+    "unverified": " (not verified to be of this video)",
+}
 #: Most telling first.
 _EVENTS = (
     "state_transition",
@@ -64,7 +69,7 @@ def state(facts: FrameFacts, level: int) -> list[Clause]:
     game = facts.state
     if game is None:
         return []
-    source = "the game state" + (" (matched by estimate)" if facts.alignment == "estimated" else "")
+    source = "the game state" + _MATCHED.get(facts.alignment or "", "")
     text, claims = "", list[Claim]()
     if game.activity is not None:
         text = f"{game.who} is {doing(game)}"
@@ -88,7 +93,11 @@ def state(facts: FrameFacts, level: int) -> list[Clause]:
         text = f"{text} while {keys}" if text else keys
     found = []
     if text:
-        shown = text if level == 0 else f"according to {source}, {text}"
+        shown = (
+            text
+            if level == 0 and facts.alignment != "unverified"
+            else f"according to {source}, {text}"
+        )
         found.append(Clause(shown, [facts.row], claims))
     if level == 2 and game.counters:
         values = listed([f"{k} is {number(v, 4)}" for k, v in game.counters.items()])

@@ -118,7 +118,7 @@ class Timeline:
 
 
 def base_rows(frames: Iterable[Frame]) -> pa.Table:
-    """`frames` rows of analysis frames; state that travelled with a frame is matched by frame."""
+    """`frames` rows of analysis frames; state that travelled with a frame is its own."""
     frames = list(frames)
     if any(strict_json.holds_no_number(frame.state) for frame in frames):
         note("states that came with the frames hold NaN or Infinity: null in frames.state")
@@ -129,7 +129,7 @@ def base_rows(frames: Iterable[Frame]) -> pa.Table:
             "state": None
             if frame.state is None
             else strict_json.dumps(frame.state, sort_keys=True),
-            "alignment": None if frame.state is None else "frame",
+            "alignment": None if frame.state is None else "package",
         }
         for frame in frames
     ]

@@ -6,6 +6,7 @@ from stpe.pipeline import sampling
 from stpe.pipeline.artifacts import content_key
 from stpe.pipeline.plan import Node, Plan
 from stpe.stages.stage import Span
+from stpe.state.identity import name_of
 from stpe.video.frame import SourceInfo
 
 
@@ -58,10 +59,15 @@ class Keyring:
                 "reads": reads,
                 "upstream": {name: self._of(name, number, chunks) for name in node.upstream},
                 "previous": self.keys.get((stage.name, span.index - 1)) if stage.ordered else None,
+                **({"named": self._names()} if stage.named else {}),
             }
         )
         self.keys[stage.name, number] = key
         return key
+
+    def _names(self) -> list[str | None]:
+        log = self._plan.request.state
+        return [name_of(self._info.uri), None if log is None else name_of(log.path)]
 
     def _of(self, name: str, chunk: int | None, chunks: int | None) -> str | list[str]:
         if self._scope[name] == "video":

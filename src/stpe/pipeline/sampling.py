@@ -11,7 +11,7 @@ from stpe.stages.stage import ANALYSIS, MOTION
 from stpe.video.frame import Grid, SourceInfo
 
 #: Bump when the meaning of a grid or of a chunk border changes: every artifact depends on it.
-VERSION = "4"
+VERSION = "5"
 MOTION_FPS = 10.0
 LONGEST_CHUNK_S = 16.0
 FRAMES_A_CHUNK = 32

@@ -31,7 +31,7 @@ class Captions(Stage):
     """
 
     name = "captions"
-    version = "7"
+    version = "8"
     reads = ("frames.frame_index",)
     optional = (
         "videos.duration_s",

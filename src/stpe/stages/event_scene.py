@@ -16,7 +16,7 @@ from stpe.narrate.transitions import transitions
 from stpe.narrate.words import camera_does, moves, sentence
 from stpe.stages.event_tracks import GAP_S, Event
 
-_TRUST = {"clock": 1.0, "frame": 1.0, "estimated": 0.7}
+_TRUST = {"package": 1.0, "clock": 1.0, "frame": 1.0, "estimated": 0.7, "unverified": 0.4}
 
 
 def shot_changes(shots: Sequence[Mapping[str, Any]], frames_N: NDArray[np.int64]) -> list[Event]:

@@ -40,7 +40,7 @@ class Events(Stage):
     """`events` rows from tracks, the camera, shots and the state log, whichever are there."""
 
     name = "events"
-    version = "5"
+    version = "6"
     reads = ("frames.frame_index",)
     optional = (
         "frames.shot_id",

@@ -114,6 +114,7 @@ class Stage(ABC):
         margin: context frames (before, after) on its grid.
         margin_s: every frame within so many seconds of the core is context too.
         ordered: windows in time order, one at a time, with carried state.
+        named: what the video and the state log are called is part of what it answers.
     """
 
     name: ClassVar[str]
@@ -131,6 +132,7 @@ class Stage(ABC):
     margin: ClassVar[tuple[int, int]] = (0, 0)
     margin_s: ClassVar[float] = 0.0
     ordered: ClassVar[bool] = False
+    named: ClassVar[bool] = False
 
     def __init__(self, models: Mapping[str, Any], request: Request) -> None:
         """`models` maps role name to a loaded backend for `roles` and available optional ones."""

@@ -15,6 +15,7 @@ from stpe.narrate.transitions import transitions
 from stpe.signals import SIGNALS, schema
 from stpe.stages.stage import Output, Stage, Window
 from stpe.state.align import Certificate, align
+from stpe.state.identity import Video
 from stpe.state.log import StateLog
 from stpe.state.motion import VideoMotion
 from stpe.state.placing import placed
@@ -36,7 +37,8 @@ class StateLogStage(Stage):
         "transitions.view_shift",
         "transitions.view_growth",
     )
-    version = "10"
+    version = "11"
+    named = True
     writes = (
         "frames.state",
         "frames.alignment",
@@ -55,13 +57,16 @@ class StateLogStage(Stage):
         """Align, and give each analysis frame its row; null and `unaligned` without one."""
         assert self.request.state is not None
         log = self.request.state.read()
-        frames = window.rows["frames"]
+        frames, info = window.rows["frames"], window.source
         glances = window.rows.get("transitions")
         seen = None
         if glances is not None and "view_shift" in glances.column_names:
             seen = VideoMotion.of(glances)
         times = _times(window)
-        certificate = align(log, times, seen)
+        video = Video(info.uri, info.width, info.height, info.tags)
+        certificate = align(log, times, seen, video=video)
+        if not certificate.aligned:
+            note(f"the state log {log.name} is {certificate.verdict}: {certificate.reason}")
         row_of = [
             int(certificate.row_N[index]) if index < len(certificate.row_N) else -1
             for index in frames["frame_index"].to_pylist()
@@ -72,7 +77,7 @@ class StateLogStage(Stage):
         for n, row in enumerate(row_of):
             found = row >= 0
             states.append(strict_json.dumps(_record(log, row), sort_keys=True) if found else None)
-            how.append(certificate.method if found else "unaligned")
+            how.append(certificate.how if found else "unaligned")
             changed.append(strict_json.dumps(between.get(n, []), sort_keys=True) if found else None)
         for repair in log.repairs:
             note(f"state log: {repair}")

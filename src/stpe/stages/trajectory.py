@@ -23,15 +23,16 @@ F64 = NDArray[np.float64]
 
 _COLUMNS = ("geometric_scale", "geometric_unit", "camera_to_world")
 RELATIVE = "relative"
+_SURE = ("package", "clock", "frame", "estimated")
 
 
 class Trajectory(Stage):
     """`frames.camera_to_world`: travel and rotation of each analysis frame put together."""
 
     name = "trajectory"
-    version = "2"
+    version = "3"
     reads = ("frames.camera_travel", "frames.trajectory_id", "frames.camera_rotation_deg")
-    optional = ("frames.state",)
+    optional = ("frames.state", "frames.alignment")
     writes = tuple(f"frames.{column}" for column in _COLUMNS)
     options = ("state", "camera")
     scope = "video"
@@ -60,7 +61,8 @@ class Trajectory(Stage):
     def _known_steps(self, frames: list[dict[str, Any]]) -> tuple[F64, str]:
         """How far the log says that the camera went since the row before, NaN where it does not,
         and in what unit."""
-        stored = [frame.get("state") for frame in frames]
+        # A log that may be of another video gives no scale.
+        stored = [f.get("state") if f.get("alignment") in _SURE else None for f in frames]
         states = [None if text is None else json.loads(text) for text in stored]
         units = {} if self.request.state is None else self.request.state.read().units
         found = path_of(states, units)

@@ -15,6 +15,7 @@ from stpe.state.text import as_utf8
 from stpe.video.files import Files
 from stpe.video.records import parse, unwrapped
 
+_PICTURE = ("frame_width", "frame_height")
 _ARRAYS = ("frames", "rows", "states", "log", "data")
 
 
@@ -22,15 +23,20 @@ def read_json(data: bytes, name: str, sha256: str) -> StateLog:
     """One JSON document. Raises SourceError if it is not JSON or holds no array of records."""
     parsed = parse(data, name)
     units: dict[str, str] = {}
+    head: dict[str, Any] = {}
     if isinstance(parsed, dict):
         said = parsed.get("units")
         if isinstance(said, dict):
             units = {str(k): v for k, v in said.items() if isinstance(v, str)}
-        found = [parsed[key] for key in _ARRAYS if isinstance(parsed.get(key), list)]
-        parsed = found[0] if found else [parsed]
+        found = [key for key in _ARRAYS if isinstance(parsed.get(key), list)]
+        if found:
+            head = {key: value for key, value in parsed.items() if key != found[0]}
+        parsed = parsed[found[0]] if found else [parsed]
     if not isinstance(parsed, list) or not all(isinstance(r, dict) for r in parsed):
         raise SourceError(f"{name} is no array of records; write a list of objects, one a frame")
-    return assemble([row(r, units) for r in parsed], "json", sha256, name, units=units)
+    # A wrapper of the first state is no part of it, and may tell how large its picture is.
+    head |= {key: parsed[0][key] for key in _PICTURE if parsed and key in parsed[0]}
+    return assemble([row(r, units) for r in parsed], "json", sha256, name, units=units, head=head)
 
 
 def read_lines(data: bytes, name: str, sha256: str) -> StateLog:

@@ -69,6 +69,8 @@ class StateLog:
         reordered: positions in the file of rows that were out of order, the first few.
         reordered_count: how many there were.
         records: every message, where a row is made of several; else empty.
+        name: of the file.
+        head: what the file says beside its rows.
     """
 
     rows: tuple[Row, ...]
@@ -80,6 +82,8 @@ class StateLog:
     reordered: tuple[int, ...] = ()
     reordered_count: int = 0
     records: tuple[Record, ...] = ()
+    name: str = ""
+    head: State = field(default_factory=dict)
 
 
 def assemble(
@@ -91,12 +95,13 @@ def assemble(
     units: dict[str, str] | None = None,
     repairs: Iterable[str] = (),
     records: Iterable[Record] = (),
+    head: State | None = None,
 ) -> StateLog:
     """Check and sort rows, put times into seconds, and say what was done.
 
     Args:
         rows: as they came. Times may be NaN, in any unit, or out of order.
-        kind, sha256, units: see `StateLog`.
+        kind, sha256, units, head: see `StateLog`.
         name: of the file, for messages.
         clock: where the format says it; None to judge it from the times.
         repairs: what the reader mended itself.
@@ -124,7 +129,7 @@ def assemble(
     said += dict.fromkeys([*left_out, *of_messages])
     return StateLog(
         tuple(rows), clock, kind, sha256, units or {}, tuple(said), tuple(late[:_NAMED]), len(late),
-        tuple(messages),
+        tuple(messages), name, head or {},
     )  # fmt: skip
 
 

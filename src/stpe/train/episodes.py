@@ -37,6 +37,7 @@ class Episode:
         round_N: number of the game's round: nothing is predicted across.
         groups: name of a signal group to its features, NxD; NaN where not measured.
         embeddings_ND: frame embeddings, unit L2; None without.
+        verified: whether no state is of a log that nothing in the video confirms.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Episode:
     round_N: tuple[str, ...]
     groups: Mapping[str, F32] = field(default_factory=dict)
     embeddings_ND: F32 | None = None
+    verified: bool = True
 
     @property
     def video_id(self) -> str:
@@ -96,6 +98,7 @@ def _read(dataset: Dataset, video: str) -> Episode | None:
         tuple(s.episode if s else "" for s in states),
         {n: f for n, f in groups.items() if f is not None and np.isfinite(f).any()},
         embeddings,
+        all(row["alignment"] != "unverified" for row in rows.frames),
     )
 
 

@@ -66,6 +66,12 @@ def train(
             if episode.video_id in episodes:
                 say(f"{episode.name} was read before; a video counts once")
             episodes.setdefault(episode.video_id, episode)
+    doubtful = [name for name, episode in episodes.items() if not episode.verified]
+    if doubtful:
+        say(
+            f"warning: the state logs of {len(doubtful)} of {len(episodes)} videos are unverified "
+            f"({', '.join(doubtful[:5])}): nothing in the video confirms that they are its own"
+        )
     skipped: dict[str, str] = {}
     dynamics = temporal = None
     try:

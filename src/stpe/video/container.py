@@ -70,6 +70,7 @@ class ContainerSource(Source):
                 frame_count=stream.frames or None,
                 codec=stream.codec_context.codec.canonical_name,
                 start_pts=start or 0.0,
+                tags={**stream.metadata, **container.metadata},
             )
             for remark in remarks(container, stream, first, (width, height)):
                 self.warn(remark)

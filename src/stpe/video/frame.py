@@ -36,6 +36,7 @@ class SourceInfo:
     stored in the dataset are measured while decoding. `width` and `height` have rotation applied.
     `start_pts` is the time of the first frame, and `unix_start_s` its time since 1970, where the
     source says it.
+    `tags` are what the container says of itself, such as its time of creation.
     """
 
     uri: str
@@ -50,6 +51,7 @@ class SourceInfo:
     warnings: list[str] = field(default_factory=list)
     start_pts: float = 0.0
     unix_start_s: float | None = None
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from stpe.evaluate.view import View
 
 
 def score(view: View, truth: Truth) -> list[Measure]:
-    """Certified lag against true lag, and whether the certified interval holds it."""
+    """Stated lag against true lag, and whether the certified interval holds it."""
     if truth.log_lag_ms is None:
         raise NotScoredError("the truth does not say how the state log lies in time")
     view.need("videos", "alignment")
     certificate = json.loads(view.video["alignment"])
-    if certificate.get("verdict") != "aligned" or certificate.get("lag_ms") is None:
+    if certificate.get("verdict") == "unaligned" or certificate.get("lag_ms") is None:
         raise NotScoredError("the state log was not aligned, and no lag is claimed")
     error = abs(certificate["lag_ms"] - truth.log_lag_ms)
     interval = certificate.get("interval_ms")
@@ -33,6 +33,6 @@ def score(view: View, truth: Truth) -> list[Measure]:
             1,
             "logs",
             lambda weights_B: error,
-            note=f"by {certificate.get('method')}; {said}",
+            note=f"{certificate['verdict']} by {certificate.get('method')}; {said}",
         )
     ]
