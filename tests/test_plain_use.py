@@ -19,6 +19,8 @@ from stpe.signals import schema
 from stpe.video.frame import SourceInfo
 
 IDS = ("aa11" * 4, "aa22" * 4, "bb33" * 4)
+#: Hashes of the videos' state logs; the first two have the same.
+LOGS = ("c" * 64, "c" * 64, "d" * 64)
 
 
 @pytest.fixture
@@ -28,6 +30,7 @@ def dataset(tmp_path: Path) -> Path:
         for number, video_id in enumerate(IDS):
             rows = {
                 "videos": [{"uri": f"a/long [name]/of a clip {number}.mp4", "sha256": video_id * 4,
+                            "state_sha256": LOGS[number],
                             "duration_s": 2.0, "width": 64, "height": 48}],
                 "frames": [{"frame_index": n, "pts": n / 2, "caption_brief": f"{n}"}
                            for n in range(4)],
@@ -76,14 +79,22 @@ def test_inspect_lists_videos_and_shows_a_row_of_each_table(dataset: Path, capsy
 
 
 def test_prune_and_remove_take_what_they_name_and_no_more(dataset: Path, capsys):
+    media = dataset / "media"
+    media.mkdir()
+    logs = [f"{sha256}.json.gz" for sha256 in sorted(set(LOGS))]
+    files = [*(f"{video_id * 4}.mp4" for video_id in IDS), *logs]
+    for name in [*files, "e" * 64 + ".csv", "notes.txt"]:
+        (media / name).write_bytes(b"x" * 10)
     assert run(["prune", str(dataset), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"files": 1, "bytes": 1000}
+    assert json.loads(capsys.readouterr().out) == {"files": 2, "bytes": 1010}
+    assert {path.name for path in media.iterdir()} == {*files, "notes.txt"}
     assert open_dataset(dataset).tables["frames"] == 12
     assert run(["remove", str(dataset), "aa"]) == 2
     assert "several videos begin with 'aa'" in capsys.readouterr().err
     assert run(["remove", str(dataset), "aa22", "bb"]) == 0
     left = open_dataset(dataset)
     assert (left.videos, left.tables["frames"]) == ((IDS[0],), 4)
+    assert {path.name for path in media.iterdir()} == {files[0], logs[0], "notes.txt"}
     assert run(["prune", str(dataset.parent)]) == 1
     assert not (dataset.parent / "artifacts").exists()
 

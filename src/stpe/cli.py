@@ -344,19 +344,33 @@ def search(
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option("--format", "format_", required=True, help="parquet, coco, mot, video, rerun, ...")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File or folder.")
+@click.option("--video", "videos", multiple=True, metavar="ID", help="Only this video; may repeat.")
+@click.option("--since", "since_s", type=float, metavar="S", help="Only from this time on.")
+@click.option("--until", "until_s", type=float, metavar="S", help="Only before this time.")
+@click.option(
+    "--fps", type=float, metavar="F", help="At most so many frames a second; by default all."
+)
 @click.option("--labels", metavar="a,b", help="For mot: only tracks with one of these labels.")
 @click.option("--shard-mb", type=float, metavar="MB", help="For webdataset: size of a shard; 32.")
 @click.option("--local-paths", is_flag=True, help="For parquet: `uri` with the folders in it.")
 @common
 def export(
-    dataset: Path, format_: str, out: Path, labels: str | None, shard_mb: float | None,
+    dataset: Path, format_: str, out: Path, videos: tuple[str, ...], since_s: float | None,
+    until_s: float | None, fps: float | None, labels: str | None, shard_mb: float | None,
     local_paths: bool,
 ) -> None:  # fmt: skip
-    """Write a dataset in another format."""
+    """Write a dataset in another format.
+
+    Times are in seconds on the video's own clock, as `pts` in the tables. `parquet` takes neither
+    times nor --fps, `sheet` no --fps. `video` has every frame of the source, the other formats the
+    analysed ones.
+    """
     from stpe.dataset.export import export as write
     from stpe.dataset.reader import open_dataset
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {
+        "videos": videos, "since_s": since_s, "until_s": until_s, "fps": fps
+    }  # fmt: skip
     if labels is not None:
         options["labels"] = [label.strip() for label in labels.split(",") if label.strip()]
     if shard_mb is not None:

@@ -35,7 +35,7 @@ def ls(dataset: Path, as_json: bool) -> None:
 @json_option
 @common
 def prune(dataset: Path, as_json: bool) -> None:
-    """Remove artifacts, which only spare a later run work; every row stays."""
+    """Remove artifacts, which only spare a later run work, and unused media; every row stays."""
     from stpe.dataset import prune as tidy
     from stpe.dataset.reader import open_dataset
     from stpe.dataset.writer import DatasetWriter
@@ -46,7 +46,7 @@ def prune(dataset: Path, as_json: bool) -> None:
     if as_json:
         print_json(freed)
     else:
-        print(f"{freed.files} artifacts removed, {freed.bytes / 1e6:.1f} MB", file=sys.stderr)
+        print(f"{freed.files} files removed, {freed.bytes / 1e6:.1f} MB", file=sys.stderr)
 
 
 @click.command()
@@ -55,14 +55,14 @@ def prune(dataset: Path, as_json: bool) -> None:
 @json_option
 @common
 def remove(dataset: Path, videos: tuple[str, ...], as_json: bool) -> None:
-    """Take videos out of a dataset: their rows and media. The begin of an id is enough."""
-    from stpe.dataset.prune import named
+    """Take videos out of a dataset: rows, media and state logs. The begin of an id is enough."""
+    from stpe.dataset.names import named
     from stpe.dataset.reader import open_dataset
     from stpe.dataset.writer import DatasetWriter
 
     open_dataset(dataset)
     with DatasetWriter(dataset) as writer:
-        found = [named(writer, given) for given in videos]
+        found = named(writer, videos)
         for video_id in found:
             writer.remove(video_id)
     if as_json:

@@ -49,11 +49,11 @@ def test_a_clip_holds_what_the_tables_hold(dataset: Dataset):
 
 
 def test_null_is_nan_and_absent_is_none(dataset: Dataset):
-    clip = dataset.clips([*SIGNALS, "frames.depth"], length=4)[0]
+    clip = dataset.clips([*SIGNALS, "frames.edges"], length=4)[0]
     rotation = np.asarray(clip["frames.camera_rotation_deg"])
     assert rotation.shape == (4, 3)
     assert np.isnan(rotation).any(axis=1).tolist() == [True, False, False, False]
-    assert clip["frames.depth"] is None
+    assert clip["frames.edges"] is None
 
 
 def test_clips_stay_in_videos_and_shots_and_keep_the_stride(dataset: Dataset):
@@ -153,7 +153,7 @@ def test_a_reader_keeps_what_it_opened(tmp_path: Path, clips: list[Path]):
 
 def test_batches_pad_with_masks_and_take_transforms(dataset: Dataset):
     data = pytest.importorskip("torch.utils.data")
-    signals = [*SIGNALS, "frames.depth", "pixels"]
+    signals = [*SIGNALS, "frames.edges", "pixels"]
     clips = dataset.clips(signals, length=4, stride=4, long_side=80)
     batch = next(iter(data.DataLoader(clips, batch_size=2, collate_fn=collate)))
     assert tuple(batch["pixels"].shape) == (2, 4, 48, 80, 3)
@@ -165,7 +165,7 @@ def test_batches_pad_with_masks_and_take_transforms(dataset: Dataset):
     flow = batch["motion.flow"]
     assert tuple(flow.shape) == (2, 4, 1, 2, 3, 2)
     assert batch["motion.flow.mask"][:, :, 0].tolist() == [[False] + [True] * 3, [True] * 4]
-    assert batch["frames.depth"] == [None, None]
+    assert batch["frames.edges"] == [None, None]
     one = dataset.clips(["frames.embedding"], 2, transform=lambda clip: clip["frames.embedding"])
     assert tuple(one[0].shape) == (2, 8)
 

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -116,24 +118,118 @@ def test_mot_lines_follow_the_benchmark(dataset: Dataset, tmp_path: Path):
         export(dataset, "coco", tmp_path / "cats", labels=["cat"])
 
 
-def test_video_has_true_times_and_shows_the_object(dataset: Dataset, tmp_path: Path):
+def played(path: Path) -> tuple[list[float], list[np.ndarray]]:
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    times = [float(f.pts * f.time_base) for f in frames]
+    return times, [f.to_ndarray(format="rgb24").astype(int) for f in frames]
+
+
+def test_video_has_every_frame_at_its_time_and_boxes_go_along(dataset: Dataset, tmp_path: Path):
     out = export(dataset, "video", tmp_path / "video")
     files = sorted(out.glob("*.mp4"))
     assert [f.stem for f in files] == sorted(s.name for s in scenes(dataset))
     with av.open(str(files[0])) as container:
         stream = container.streams.video[0]
         assert stream.codec_context.name == "h264"
-        frames = list(container.decode(stream))
-    assert len(frames) == N
-    times = [float(f.pts * f.time_base) for f in frames]
-    assert times == pytest.approx([n * 0.25 for n in range(N)], abs=1e-4)
+        assert float(stream.average_rate) == shared.RATE
+        assert float(stream.duration * stream.time_base) == pytest.approx(3.0, abs=1e-3)
+    times, pictures = played(files[0])
+    assert times == pytest.approx([n / shared.RATE for n in range(shared.FRAMES)], abs=1e-4)
     # The names' chips and the caption band were drawn: the picture is taller than the source's.
-    assert frames[0].height > frames[0].width * shared.HEIGHT / shared.WIDTH
-    picture = frames[4].to_ndarray(format="rgb24").astype(int)
-    scale = frames[0].width / shared.WIDTH
-    x, y = round((12 * 2 + 10 + 20) * scale), round(40 * scale)
-    plain = np.array([230, 40, 40])
-    assert np.abs(picture[y, x] - plain).max() > 25
+    height, width, _ = pictures[0].shape
+    assert height > width * shared.HEIGHT / shared.WIDTH
+    scale = width / shared.WIDTH
+
+    def tint(number: int) -> int:
+        """How far the red square's right edge is from its own colour."""
+        x, y = round((2 * number + 31) * scale), round(40 * scale)
+        return int(np.abs(pictures[number][y, x] - [230, 40, 40]).max())
+
+    assert tint(12) > 25  # analysed
+    assert tint(13) > 25  # between two of one shot: the mask has moved on with the square
+    assert tint(16) < 25  # a cut lies between the analysed frames before and after
+    assert tint(19) > 25
+
+
+def test_a_part_of_a_video_keeps_its_times_and_rate(dataset: Dataset, tmp_path: Path):
+    first, second = dataset.videos
+    part = {"videos": [first[:8]], "since_s": 1.0, "until_s": 2.5}
+    times, _ = played(export(dataset, "video", tmp_path / "a.mp4", **part))
+    assert times == pytest.approx([n / shared.RATE for n in range(18)], abs=1e-4)
+    times, _ = played(export(dataset, "video", tmp_path / "b.mp4", **part, fps=6.0))
+    assert times == pytest.approx([n / 6 for n in range(9)], abs=1e-4)
+    coco = json.loads(
+        (export(dataset, "coco", tmp_path / "coco", **part, fps=2.0) / "annotations.json")
+        .read_text()
+    )  # fmt: skip
+    assert [(i["video_id"], i["pts"]) for i in coco["images"]] == [
+        (first, 1.0), (first, 1.5), (first, 2.0)
+    ]  # fmt: skip
+    analysis = export(dataset, "analysis", tmp_path / "a.json", **part)
+    found = json.loads(analysis.read_text())
+    assert [f["timestamp"] for f in found["frames"]] == [1.0, 1.25, 1.5, 1.75, 2.0, 2.25]
+    assert [event["type"] for event in found["key_events"]] == ["starts"]
+    shards = export(dataset, "webdataset", tmp_path / "wds", **part)
+    with tarfile.open(next(shards.glob("*.tar"))) as tar:
+        keys = {name.split(".")[0] for name in tar.getnames()}
+    assert keys == {f"{first}-{n:08d}" for n in range(6, 24, 3)}
+    tables = export(dataset, "parquet", tmp_path / "pq", videos=[second])
+    assert pq.read_table(tables / "data" / "objects.parquet")["video_id"].unique().to_pylist() == [
+        second
+    ]
+    assert len(list((tables / "videos").iterdir())) == 1
+    for format_, asked, said in (
+        ("parquet", {"since_s": 1.0}, "--since and --until do not apply to parquet"),
+        ("parquet", {"fps": 1.0}, "--fps does not apply to parquet"),
+        ("sheet", {"fps": 1.0}, "--fps does not apply to sheet"),
+        ("mot", {"fps": 10.0}, "at most 4 frames a second were analysed"),
+        ("mot", {"fps": -1.0}, "give a rate above 0"),
+        ("mot", {"since_s": 2.0, "until_s": 1.0}, "is not after"),
+        ("mot", {"videos": ["no"]}, "no video begins with 'no'"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            export(dataset, format_, tmp_path / "none", **asked)
+    for format_ in ("video", "coco"):
+        with pytest.raises(DatasetError, match=r"goes from 0\.5 s to 3\.5 s"):
+            export(dataset, format_, tmp_path / "none", since_s=9.0)
+
+
+@pytest.mark.parametrize(("codec", "name", "kept"), [
+    ("aac", "a.mp4", True), ("libopus", "a.mkv", True), ("pcm_s16le", "a.mkv", False)
+])  # fmt: skip
+def test_sound_stays_with_the_picture(tmp_path: Path, codec: str, name: str, kept: bool):
+    """A beep that begins with the second half of the pictures, which begin at 0.5 s."""
+    clip = tmp_path / name
+    with av.open(str(clip), "w") as container:
+        video = container.add_stream("libx264", rate=shared.RATE)
+        video.width, video.height, video.pix_fmt = shared.WIDTH, shared.HEIGHT, "yuv420p"
+        video.time_base = video.codec_context.time_base = Fraction(1, 1200)
+        sound = container.add_stream(codec, rate=48000)
+        for number in range(shared.FRAMES):
+            frame = av.VideoFrame.from_ndarray(shared.picture(number, 0), format="rgb24")
+            frame.pts, frame.time_base = 600 + number * 100, Fraction(1, 1200)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        wave = np.sin(np.arange(4 * 48000) * 0.1) * (np.arange(4 * 48000) >= 2 * 48000)
+        for start in range(0, len(wave), 960):
+            part = (wave[None, start : start + 960] * 20000).astype(np.int16)
+            heard = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
+            heard.rate, heard.pts, heard.time_base = 48000, start, Fraction(1, 48000)
+            container.mux(sound.encode(heard))
+        container.mux(sound.encode())
+    with DatasetWriter(tmp_path / "ds") as writer:
+        shared.add(writer, clip, 0)
+    out = export(open_dataset(tmp_path / "ds"), "video", tmp_path / "out.mp4", until_s=3.0)
+    with av.open(str(out)) as container:
+        stream = container.streams.audio[0]
+        assert stream.codec_context.name == (codec.removeprefix("lib") if kept else "aac")
+        frames = list(container.decode(stream))
+    loud = [np.abs(f.to_ndarray().astype(float)).max() for f in frames]
+    peak = max(loud)
+    begin = next(f.time for f, level in zip(frames, loud, strict=True) if level > peak / 2)
+    assert begin == pytest.approx(1.5, abs=0.06)
+    assert frames[-1].time == pytest.approx(2.5, abs=0.08)
 
 
 @pytest.mark.parametrize("width", [360, 640, 1280])
@@ -156,21 +252,26 @@ def test_sheet_is_a_grid_of_drawn_frames(dataset: Dataset, tmp_path: Path):
         export(dataset, "sheet", tmp_path / "one.png")
 
 
-def test_rerun_file_is_whole(dataset: Dataset, tmp_path: Path):
+def rrd(command: str, path: Path, *options: str) -> str:
+    asked = [sys.executable, "-m", "rerun", "rrd", command, str(path), *options]
+    environment = {**os.environ, "HOME": str(path.parent)}
+    run = subprocess.run(asked, capture_output=True, text=True, env=environment, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_rerun_file_has_every_signal(dataset: Dataset, tmp_path: Path):
     pytest.importorskip("rerun")
-    out = export(dataset, "rerun", tmp_path / "all.rrd")
-    environment = {**os.environ, "HOME": str(tmp_path)}
-    for command in ("verify", "print"):
-        run = subprocess.run(
-            [sys.executable, "-m", "rerun", "rrd", command, str(out)],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-        )
-        assert run.returncode == 0, run.stderr
-    for entity in ("frame", "boxes", "masks", "caption", "events", "velocity"):
-        assert f"/{entity}" in run.stdout
+    out = export(dataset, "rerun", tmp_path / "all.rrd", videos=dataset.videos[:1], until_s=2.5)
+    rrd("verify", out)
+    printed = rrd("print", out, "-vv")
+    for entity in ("frame", "boxes", "masks", "joints", "caption", "events", "velocity", "depth",
+                   "flow", "flow/uv", "path/0/camera", "path/1/line"):  # fmt: skip
+        assert f"/{next(scenes(dataset)).name}/{entity}" in printed
+    for component in ("DepthImage:meter", "Points2D:keypoint_ids", "Transform3D:translation",
+                      "Tensor:data", "Clear:is_recursive"):  # fmt: skip
+        assert component in printed
+    assert dataset.videos[1][:8] not in printed
 
 
 def test_webdataset_samples_are_whole(dataset: Dataset, tmp_path: Path):

@@ -261,7 +261,7 @@ def test_inspect_tells_counts_provenance_and_damage(dataset_path, tmp_path, clip
     assert sound.videos == 2
     assert sound.duration_s == pytest.approx(6.0)
     assert sound.signals["frames.camera_motion"] == pytest.approx(11 / 12)
-    assert "frames.depth" not in sound.signals
+    assert "frames.edges" not in sound.signals
     shares = {}
     for table, rows in sound.tables.items():  # lists, structs and text too
         stored = open_dataset(dataset_path).arrow(table).drop_columns("video_id")

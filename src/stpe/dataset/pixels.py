@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from stpe.errors import DatasetError
 from stpe.video import ImageHW3, open_source
 from stpe.video.picture import Scaler
 from stpe.video.seeking import Seeker
+from stpe.video.selection import Selection
+from stpe.video.source import Decoded
 
 
 def decode(media: Path, wanted: Sequence[int], size: tuple[int, int]) -> Iterator[ImageHW3]:
@@ -39,6 +42,59 @@ def decode(media: Path, wanted: Sequence[int], size: tuple[int, int]) -> Iterato
         raise DatasetError(
             f"{media.name} ends before frame {target}: put the original file back into media/"
         )
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A decoded frame.
+
+    Attributes:
+        index: decoder frame index. pts: seconds. end_s: when the next one is shown.
+        image_HW3: RGB.
+    """
+
+    index: int
+    pts: float
+    end_s: float
+    image_HW3: ImageHW3
+
+
+def frames_of(
+    media: Path,
+    size: tuple[int, int],
+    since_s: float | None = None,
+    until_s: float | None = None,
+    fps: float | None = None,
+) -> Iterator[Timed]:
+    """Every frame from one presentation time to before another, decoded in one pass from the start.
+
+    Args:
+        media: a file in the dataset's `media/`.
+        size: (width, height) of the images.
+        since_s, until_s: seconds; None for the begin and the end.
+        fps: only the frames nearest to a regular grid of so many a second.
+    """
+    scaler, selection = Scaler(*size), Selection(fps)
+
+    def made(frame: Decoded, end_s: float | None) -> Iterator[Timed]:
+        shown_s = frame.duration_s or 0.0
+        if selection.selects(frame.pts, end_s, shown_s):
+            image = scaler(frame.picture, frame.orientation)
+            end_s = frame.pts + shown_s if end_s is None else end_s
+            yield Timed(frame.index, frame.pts, end_s, image)
+
+    held: Decoded | None = None
+    with open_source(media) as source:
+        for frame in source:
+            if held is not None:
+                yield from made(held, frame.pts)
+                held = None
+            if until_s is not None and frame.pts >= until_s:
+                return
+            if since_s is None or frame.pts >= since_s:
+                held = frame
+        if held is not None:
+            yield from made(held, None)
 
 
 class FrameReader:

@@ -37,6 +37,7 @@ from stpe.dataset.layout import (
     write_atomically,
     write_manifest,
 )
+from stpe.dataset.media import media_hashes, unused_media
 from stpe.dataset.stored import Stored
 from stpe.errors import DatasetError, SourceError
 from stpe.signals import TABLES
@@ -219,13 +220,15 @@ class DatasetWriter:
             self._pin(self._manifest.with_video(video_id, plan_key, versions), started)
 
     def remove(self, video_id: str) -> None:
-        """Take a video, its rows and its media out of the dataset; nothing if it is not there."""
+        """Take a video, its rows, its media and its state log out of the dataset, as far as no
+        other video has the same; nothing if it is not there."""
         if video_id not in self._manifest.videos:
             return
+        before = media_hashes(self.stored, [video_id])
         with self._whole_or_not() as started:
             versions = {table: self._delete(table, video_id) for table in self._manifest.tables}
             self._pin(self._manifest.without_video(video_id, versions), started)
-        for media in (self.path / "media").glob(f"{video_id}*"):
+        for media in unused_media(self.stored, before):
             media.unlink(missing_ok=True)
 
     def _unusable(self, error: OSError) -> DatasetError:

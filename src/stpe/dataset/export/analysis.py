@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stpe import strict_json
+from stpe.dataset.export.part import WHOLE, Part
 from stpe.dataset.export.scene import Scene, SceneFrame, names, scene
 from stpe.dataset.reader import Dataset
 
@@ -22,25 +23,26 @@ SUFFIX = ".json"
 _KINDS = {"appears": "object_appears", "disappears": "object_disappears"}
 
 
-def write(dataset: Dataset, out: Path) -> None:
+def write(dataset: Dataset, out: Path, part: Part = WHOLE) -> None:
     """`<name>.json` for every video."""
-    for video_id, name in names(dataset).items():
-        write_one(dataset, video_id, out / f"{name}{SUFFIX}")
+    for video_id, name in names(dataset, part).items():
+        write_one(dataset, video_id, out / f"{name}{SUFFIX}", part)
 
 
-def write_one(dataset: Dataset, video_id: str, out: Path) -> None:
+def write_one(dataset: Dataset, video_id: str, out: Path, part: Part = WHOLE) -> None:
     """One `analysis.json`."""
-    document = analysis(dataset, video_id)
+    document = analysis(dataset, video_id, part)
     out.write_text(
         strict_json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
 
 
-def analysis(dataset: Dataset, video_id: str) -> dict[str, Any]:
+def analysis(dataset: Dataset, video_id: str, part: Part = WHOLE) -> dict[str, Any]:
     """The document of one video."""
-    shown = scene(dataset, video_id)
-    tracks = dataset.arrow("tracks", video_id).to_pylist()
-    events = dataset.arrow("events", video_id).to_pylist()
+    shown = scene(dataset, video_id, part)
+    span = (part.since_s, part.until_s)
+    tracks = dataset.arrow("tracks", video_id, None, *span).to_pylist()
+    events = dataset.arrow("events", video_id, None, *span).to_pylist()
     objects = sum(len(f.objects) for f in shown.frames)
     known = {t["track_id"]: t for t in tracks}
     return {

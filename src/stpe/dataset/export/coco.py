@@ -7,24 +7,16 @@ from typing import Any
 
 from stpe import strict_json
 from stpe.dataset.export.images import write_jpeg
+from stpe.dataset.export.part import WHOLE, Part
 from stpe.dataset.export.scene import Scene, SceneFrame, scenes
+from stpe.dataset.export.skeleton import JOINTS, LEAST_SCORE, LINES
 from stpe.dataset.reader import Dataset
 
-_JOINTS = [
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
-    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
-    "left_knee", "right_knee", "left_ankle", "right_ankle",
-]  # fmt: skip
-#: COCO's own lines between joints, counted from 1.
-_SKELETON = [
-    [16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8], [7, 9],
-    [8, 10], [9, 11], [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7],
-]  # fmt: skip
-#: Joints less certain than this are marked as not labelled.
-_SEEN = 0.3
+#: COCO counts joints from 1.
+_SKELETON = [[a + 1, b + 1] for a, b in LINES]
 
 
-def write(dataset: Dataset, out: Path) -> None:
+def write(dataset: Dataset, out: Path, part: Part = WHOLE) -> None:
     """`annotations.json` and `images/<video>/<frame index>.jpg`.
 
     Ids of images and annotations count from 1 in time order. A box is x, y, width, height. An
@@ -34,7 +26,7 @@ def write(dataset: Dataset, out: Path) -> None:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     categories = _categories(dataset)
-    for scene in scenes(dataset):
+    for scene in scenes(dataset, part):
         folder = out / "images" / scene.name
         folder.mkdir(parents=True)
         for frame, pixels in zip(scene.frames, scene.images(), strict=True):
@@ -62,7 +54,7 @@ def _categories(dataset: Dataset) -> dict[str, int]:
 def _category(name: str, number: int) -> dict[str, Any]:
     category: dict[str, Any] = {"id": number, "name": name, "supercategory": name}
     if name == "person":
-        category |= {"keypoints": _JOINTS, "skeleton": _SKELETON}
+        category |= {"keypoints": list(JOINTS), "skeleton": _SKELETON}
     return category
 
 
@@ -93,7 +85,7 @@ def _annotation(item: dict[str, Any], categories: dict[str, int]) -> dict[str, A
         row["segmentation"] = item["mask_rle"]
     if item["keypoints"] is not None:
         joints = [item["keypoints"][i : i + 3] for i in range(0, len(item["keypoints"]), 3)]
-        seen = [[x, y, 2] if score >= _SEEN else [0, 0, 0] for x, y, score in joints]
+        seen = [[x, y, 2] if score >= LEAST_SCORE else [0, 0, 0] for x, y, score in joints]
         row["keypoints"] = [value for joint in seen for value in joint]
         row["num_keypoints"] = sum(joint[2] > 0 for joint in seen)
     return row

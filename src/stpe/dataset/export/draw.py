@@ -56,7 +56,7 @@ def annotated(image_HW3: ImageHW3, frame: SceneFrame, stored: tuple[int, int]) -
     canvas = image_HW3.copy()
     # Large things first, so that small ones stay visible on top of them.
     objects = sorted(frame.objects, key=lambda o: -(o["area_px"] or 0.0))
-    _fill_masks(canvas, objects)
+    _fill_masks(canvas, objects, stored)
     for item in objects:
         _draw_object(canvas, item, scale)
     placed: list[tuple[int, int, int, int]] = []
@@ -90,14 +90,17 @@ def _caption_size(width: int) -> int:
     return max(12, round(width / 48))
 
 
-def header_of(frame: SceneFrame) -> str:
-    """The line above the caption: time, shot, number of objects, how the camera moves."""
+def header_of(frame: SceneFrame, analysed: bool = True) -> str:
+    """The line above the caption: time, shot, number of objects, how the camera moves, and whether
+    boxes are interpolated."""
     parts = [f"{frame.pts:.2f} s"]
     if frame.row["shot_id"] is not None:
         parts.append(f"shot {frame.row['shot_id']}")
     parts.append(f"{len(frame.objects)} object" + "s" * (len(frame.objects) != 1))
     if frame.row["camera_motion"]:
         parts.append(f"camera {frame.row['camera_motion'].replace('_', ' ')}")
+    if not analysed:
+        parts.append("between analysed frames")
     return "   ".join(parts)
 
 
@@ -113,9 +116,13 @@ def _identity(item: dict[str, Any]) -> int:
     return int(item["object_id"] if item["track_id"] is None else item["track_id"])
 
 
-def _fill_masks(canvas: ImageHW3, objects: Sequence[dict[str, Any]]) -> None:
+def _fill_masks(
+    canvas: ImageHW3, objects: Sequence[dict[str, Any]], stored: tuple[int, int]
+) -> None:
     height, width = canvas.shape[:2]
     for item in objects:
+        if item.get("shape") is not None:
+            _fill_shape(canvas, item, stored)
         if item["mask_rle"] is None:
             continue
         mask = decode_mask(item["mask_rle"]).astype(np.uint8)
@@ -129,13 +136,28 @@ def _fill_masks(canvas: ImageHW3, objects: Sequence[dict[str, Any]]) -> None:
         cv2.drawContours(canvas, outline, -1, color_of(_identity(item)), thickness, cv2.LINE_AA)
 
 
+def _fill_shape(canvas: ImageHW3, item: dict[str, Any], stored: tuple[int, int]) -> None:
+    """The mask between two that were measured: without an outline."""
+    scale = np.tile([canvas.shape[1] / stored[0], canvas.shape[0] / stored[1]], 2)
+    x0, y0, x1, y1 = (item["shape"].box_xyxy * scale).round().astype(int).tolist()
+    part = canvas[y0:y1, x0:x1]
+    if not part.size:
+        return
+    inside = cv2.resize(item["shape"].inside_HW.astype(np.uint8), part.shape[1::-1]).astype(bool)
+    color = np.array(color_of(_identity(item)), np.float32)
+    part[inside] = (part[inside] * 0.6 + color * 0.4).astype(np.uint8)
+
+
 def _draw_object(canvas: ImageHW3, item: dict[str, Any], scale: Any) -> None:
     color = color_of(_identity(item))
     thickness = max(1, round(canvas.shape[1] / 640))
     box = np.asarray(item["box_xyxy"], float).reshape(2, 2) * scale
-    if item["mask_rle"] is None:
-        (x0, y0), (x1, y1) = box.round().astype(int).tolist()
-        cv2.rectangle(canvas, (x0, y0), (x1, y1), color, thickness, cv2.LINE_AA)
+    corners: list[list[int]] = box.round().astype(int).tolist()
+    if item.get("interpolated"):
+        if item["shape"] is None:
+            _dashed(canvas, corners, color, thickness)
+    elif item["mask_rle"] is None:
+        cv2.rectangle(canvas, corners[0], corners[1], color, thickness, cv2.LINE_AA)
     if item["keypoints"] is not None:
         _draw_pose(canvas, np.asarray(item["keypoints"], float).reshape(-1, 3), scale, color)
     goes_along = item.get("track") and item["track"]["motion_summary"] is None
@@ -146,6 +168,17 @@ def _draw_object(canvas: ImageHW3, item: dict[str, Any], scale: Any) -> None:
             start = box.mean(axis=0)
             end = start + np.asarray(velocity, float) * scale * 0.5
             arrow(canvas, start, end, _INK, thickness + 1)
+
+
+def _dashed(canvas: ImageHW3, corners: list[list[int]], color: Color, thickness: int) -> None:
+    (x0, y0), (x1, y1) = corners
+    dash = max(4, round(canvas.shape[1] / 160))
+    for x in range(x0, x1, 2 * dash):
+        for y in (y0, y1):
+            cv2.line(canvas, (x, y), (min(x + dash, x1), y), color, thickness)
+    for y in range(y0, y1, 2 * dash):
+        for x in (x0, x1):
+            cv2.line(canvas, (x, y), (x, min(y + dash, y1)), color, thickness)
 
 
 def _draw_pose(canvas: ImageHW3, joints_J3: Any, scale: Any, color: Color) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from stpe.dataset.export.part import WHOLE, Part
 from stpe.dataset.export.scene import Scene, scenes
 from stpe.dataset.reader import Dataset
 from stpe.errors import UsageError
@@ -19,7 +20,7 @@ _CLASSES = {"person": 1, "car": 3, "bicycle": 4, "motorcycle": 5}
 _FIRST_OTHER = 14
 
 
-def write(dataset: Dataset, out: Path, labels: Sequence[str] = ()) -> None:
+def write(dataset: Dataset, out: Path, part: Part = WHOLE, labels: Sequence[str] = ()) -> None:
     """`<sequence>.txt` (as TrackEval reads results), `<sequence>/seqinfo.ini` and `pts.txt`, and
     `labels.txt` with a line `number name` a class.
 
@@ -43,7 +44,7 @@ def write(dataset: Dataset, out: Path, labels: Sequence[str] = ()) -> None:
     numbers = _CLASSES | {label: _FIRST_OTHER + n for n, label in enumerate(others)}
     shown = [label for label in there if not labels or label in labels]
     (out / "labels.txt").write_text("".join(f"{numbers[label]} {label}\n" for label in shown))
-    for scene in scenes(dataset):
+    for scene in scenes(dataset, part):
         folder = out / scene.name
         folder.mkdir()
         (out / f"{scene.name}.txt").write_text("".join(_lines(scene, numbers, set(labels))))

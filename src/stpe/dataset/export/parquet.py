@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stpe import strict_json
+from stpe.dataset.export.part import WHOLE, Part
 from stpe.dataset.layout import table_schema
 from stpe.dataset.reader import Dataset
 from stpe.signals import SIGNALS
@@ -22,7 +24,7 @@ _REMOTE = ("http", "https", "s3", "rtsp", "rtmp", "udp", "gs")
 _FILE = pa.field("file_name", pa.string(), metadata={"doc": "The video, from this folder"})
 
 
-def write(dataset: Dataset, out: Path, local_paths: bool = False) -> None:
+def write(dataset: Dataset, out: Path, part: Part = WHOLE, local_paths: bool = False) -> None:
     """`data/<table>.parquet`, `videos/<video_id><suffix>`, `manifest.json` and `README.md`.
 
     The `videos` table gets a column `file_name`; its `uri` is the file's name alone, or an address
@@ -32,19 +34,25 @@ def write(dataset: Dataset, out: Path, local_paths: bool = False) -> None:
     (out / "data").mkdir()
     (out / "videos").mkdir()
     files: dict[str, str] = {}
-    for video_id in dataset.videos:
+    for video_id in part.of(dataset):
         media = dataset.media(video_id)
         files[video_id] = f"videos/{video_id}{media.suffix}"
         shutil.copyfile(media, out / files[video_id])
-    written = [table for table, rows in dataset.tables.items() if rows]
+    counts = {table: _count(dataset, table, files) for table in dataset.tables}
+    written = {table: rows for table, rows in counts.items() if rows}
     for table in written:
         _write_table(dataset, table, files, out / "data" / f"{table}.parquet", local_paths)
     manifest = {
         "videos": [{"video_id": v, "file_name": f} for v, f in files.items()],
-        "tables": {t: {"file": f"data/{t}.parquet", "rows": dataset.tables[t]} for t in written},
+        "tables": {t: {"file": f"data/{t}.parquet", "rows": n} for t, n in written.items()},
     }
     (out / "manifest.json").write_text(strict_json.dumps(manifest, indent=1) + "\n")
-    (out / "README.md").write_text(_card(dataset, written), encoding="utf-8")
+    (out / "README.md").write_text(_card(dataset, written, files), encoding="utf-8")
+
+
+def _count(dataset: Dataset, table: str, videos: Iterable[str]) -> int:
+    spans = dataset.rows.spans(table)
+    return sum(spans.get(video_id, (0, 0))[1] for video_id in videos)
 
 
 def _write_table(
@@ -55,7 +63,7 @@ def _write_table(
         schema = schema.append(_FILE)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         held: list[pa.Table] = []
-        for video_id in dataset.videos:
+        for video_id in files:
             for part in dataset.stream(table, video_id):
                 if table == "videos":
                     names = pa.array([files[video_id]] * part.num_rows)
@@ -93,7 +101,7 @@ def public(uri: str | None) -> str | None:
     return uri.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
 
-def _card(dataset: Dataset, tables: list[str]) -> str:
+def _card(dataset: Dataset, tables: Mapping[str, int], videos: Iterable[str]) -> str:
     lines = ["---", "license: unknown", "task_categories:", "- video-classification", "configs:"]
     for table in tables:
         lines += [f"- config_name: {table}", f"  data_files: data/{table}.parquet"]
@@ -106,10 +114,10 @@ def _card(dataset: Dataset, tables: list[str]) -> str:
     lines += ["## Licence", "", "The videos keep the licence of their owners, which this export"]
     lines += ["does not know: state it in `license` above before you publish. What the models made"]
     lines += ["is under the terms of their weights.", "", "## Models", ""]
-    lines += [*_models(dataset), "", "## Columns", ""]
+    lines += [*_models(dataset, videos), "", "## Columns", ""]
     lines += ["A column is listed where any row has a value.", ""]
     for table in tables:
-        lines += [f"### {table}: {dataset.tables[table]} rows", ""]
+        lines += [f"### {table}: {tables[table]} rows", ""]
         lines += ["| column | unit | what | null means |", "|---|---|---|---|"]
         lines += [
             f"| {s.column} | {s.unit} | {s.doc} | {s.null} |"
@@ -120,11 +128,12 @@ def _card(dataset: Dataset, tables: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _models(dataset: Dataset) -> list[str]:
-    rows = dataset.arrow("artifacts", columns=["models"])["models"].to_pylist()
+def _models(dataset: Dataset, videos: Iterable[str]) -> list[str]:
     used = sorted({
         (m["role"], m["model"], m["licence"] or "not stated", m["sha256"] or "")
-        for models in rows for m in models or ()
+        for video_id in videos
+        for models in dataset.arrow("artifacts", video_id, ["models"])["models"].to_pylist()
+        for m in models or ()
     })  # fmt: skip
     if not used:
         return ["No model was used."]

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from stpe.dataset.export.part import WHOLE, Part
 from stpe.dataset.export.scene import evenly, names, scene
 from stpe.dataset.export.video import caption_lines, drawn
 from stpe.dataset.reader import Dataset
@@ -17,15 +18,15 @@ SUFFIX = ".png"
 _GAP = 8
 
 
-def write(dataset: Dataset, out: Path) -> None:
+def write(dataset: Dataset, out: Path, part: Part = WHOLE) -> None:
     """`<name>.png` for every video."""
-    for video_id, name in names(dataset).items():
-        write_one(dataset, video_id, out / f"{name}{SUFFIX}")
+    for video_id, name in names(dataset, part).items():
+        write_one(dataset, video_id, out / f"{name}{SUFFIX}", part)
 
 
-def write_one(dataset: Dataset, video_id: str, out: Path, columns: int = 3, rows: int = 3) -> None:
+def write_one(dataset: Dataset, video_id: str, out: Path, part: Part = WHOLE) -> None:
     """One sheet as a PNG file."""
-    sheet = contact_sheet(dataset, video_id, columns, rows)
+    sheet = contact_sheet(dataset, video_id, part=part)
     written, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     if not written:
         raise DatasetError(f"cannot encode a sheet of {sheet.shape[1]}x{sheet.shape[0]} pixels")
@@ -33,7 +34,12 @@ def write_one(dataset: Dataset, video_id: str, out: Path, columns: int = 3, rows
 
 
 def contact_sheet(
-    dataset: Dataset, video_id: str, columns: int = 3, rows: int = 3, width: int = 640
+    dataset: Dataset,
+    video_id: str,
+    columns: int = 3,
+    rows: int = 3,
+    width: int = 640,
+    part: Part = WHOLE,
 ) -> ImageHW3:
     """RGB grid of frames spread evenly over a video, each annotated and captioned.
 
@@ -42,8 +48,9 @@ def contact_sheet(
         video_id: one of `dataset.videos`.
         columns, rows: shape of the grid; fewer frames make fewer rows.
         width: pixels of the longer side of each frame.
+        part: from when to when.
     """
-    shown = scene(dataset, video_id)
+    shown = scene(dataset, video_id, part)
     frames = evenly(shown.frames, columns * rows)
     if not frames:
         raise DatasetError(f"video {video_id} has no analysed frame to show")

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from stpe import strict_json
 from stpe.dataset.export.images import jpeg
+from stpe.dataset.export.part import WHOLE, Part
 from stpe.dataset.export.scene import Scene, scenes
 from stpe.dataset.reader import Dataset
 from stpe.errors import UsageError
@@ -29,7 +30,7 @@ _ARRAYS = {
 }
 
 
-def write(dataset: Dataset, out: Path, shard_mb: float = SHARD_MB) -> None:
+def write(dataset: Dataset, out: Path, part: Part = WHOLE, shard_mb: float = SHARD_MB) -> None:
     """`shard-000000.tar` and on, each of about `shard_mb` megabytes. A sample's key is
     `<video_id>-<frame index>`; its parts are
     `jpg` (the frame), `json` (its `frames` row and its `objects`), and where they exist
@@ -39,7 +40,7 @@ def write(dataset: Dataset, out: Path, shard_mb: float = SHARD_MB) -> None:
         raise UsageError("a shard needs a size above 0")
     number, tar = 0, _open(out, 0)
     try:
-        for scene in scenes(dataset):
+        for scene in scenes(dataset, part):
             for key, parts in _samples(scene):
                 if tar.offset > shard_mb * 1e6:
                     tar.close()
@@ -58,9 +59,14 @@ def _open(out: Path, number: int) -> tarfile.TarFile:
 
 
 def _samples(scene: Scene) -> Iterator[tuple[str, dict[str, bytes]]]:
-    names = [*_ARRAYS, *filter(None, _ARRAYS.values())]
-    parts = scene.dataset.stream("frames", scene.video_id, names)
-    arrays = ((table, n) for table in parts for n in range(table.num_rows))
+    names = ["frame_index", *_ARRAYS, *filter(None, _ARRAYS.values())]
+    wanted = {frame.index for frame in scene.frames}
+    arrays = (
+        (table, n)
+        for table in scene.dataset.stream("frames", scene.video_id, names)
+        for n, index in enumerate(table["frame_index"].to_pylist())
+        if index in wanted
+    )
     for frame, image, (table, n) in zip(scene.frames, scene.images(), arrays, strict=True):
         objects = [{k: v for k, v in o.items() if k != "frame_index"} for o in frame.objects]
         facts: dict[str, Any] = {"video_id": scene.video_id, **frame.row, "objects": objects}
