@@ -55,7 +55,8 @@ def cli_page() -> str:
         "",
         "`--json` prints one JSON document on stdout and nothing else there; progress goes to "
         "stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 3 some inputs failed (the rest are "
-        "whole), 130 interrupted (the same call resumes).",
+        "whole; `stpe align` says by 1 and 3 what it found), 130 interrupted (the "
+        "same call resumes).",
     ]
     for path, command in _commands(cli, "stpe"):
         context = click.Context(command, info_name=path, terminal_width=96, max_content_width=96)

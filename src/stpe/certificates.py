@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stpe.dataset.reader import open_dataset
 from stpe.engine import Engine, Result
 from stpe.pipeline.progress import Progress
+from stpe.state.align import Certificate
+from stpe.state.faults import faults
+from stpe.state.reading import read_log
 from stpe.video.opening import open_source
 from stpe.video.temporary import TemporaryFolder
 
@@ -20,9 +25,10 @@ def measure(video: str, log: str, profile: str, progress: Progress) -> dict[str,
     Raises:
         StpeError: the video or the log cannot be read.
     """
-    packaged = _packaged(video) if _same(video, log) else None
-    if packaged is not None:
-        return packaged
+    if _same(video, log):
+        packaged = _packaged(video)
+        if packaged is not None:
+            return packaged
     with TemporaryFolder() as scratch, Engine(profile) as engine:
         out = scratch / "dataset"
         engine.process(
@@ -45,33 +51,37 @@ def _same(video: str, log: str) -> bool:
         return False
 
 
-def _packaged(video: str) -> dict[str, Any] | None:
-    """The certificate of records that lie beside their frames; None where no frame has one."""
-    with open_source(video) as source:
-        own = [frame.state is not None for frame in source]
-    if not any(own):
+def _packaged(path: str) -> dict[str, Any] | None:
+    """The certificate of records that travel with their frames; None where no frame has one."""
+    log = read_log(path)
+    with open_source(path) as source:
+        own = np.array([frame.state is not None for frame in source])
+    if not own.any():
         return None
-    none = {"count": 0, "first": []}
-    return {
-        "verdict": "aligned",
-        "reason": "each record lies beside its own frame in one package",
-        "method": "package",
-        "witness": "package",
-        "confirmed": True,
-        "lag_ms": 0.0,
-        "drift_ppm": 0.0,
-        "jitter_ms": None,
-        "interval_ms": None,
-        "correlation": None,
-        "contradictions": [],
-        "matched_share": round(sum(own) / len(own), 4),
-        "dropped": none,
-        "duplicated": none,
-        "reordered": none,
-        "notes": [],
-        "rows": sum(own),
-        "frames": len(own),
-    }
+    certificate = Certificate(
+        verdict="aligned",
+        reason="the frames and their records are one package",
+        method="package",
+        lag_ms=0.0,
+        drift_ppm=0.0,
+        jitter_ms=None,
+        interval_ms=None,
+        confirmed=True,
+        witness="package",
+        contradictions=(),
+        correlation=None,
+        matched_share=round(float(own.mean()), 4),
+        **faults(log),
+        notes=(),
+        tolerance_ms=0.0,
+        rows=len(log.rows),
+        frames=len(own),
+        log_sha256=log.sha256,
+        log_kind=log.kind,
+        repairs=log.repairs,
+        row_N=np.where(own, np.cumsum(own) - 1, -1),
+    )
+    return certificate.document()
 
 
 def certificates(out: Path, result: Result) -> Iterator[str]:

@@ -241,7 +241,8 @@ def align(video: str, log: str, profile: str, as_json: bool) -> int:
     """Match a state log to a video.
 
     Exit code 0: aligned, and something in the video confirms it. 3: unverified, the log fits the
-    video's length and names, and nothing in the video can confirm or contradict it. 1: unaligned.
+    video's length and names, and nothing in the video can confirm or contradict it. 1: unaligned,
+    or an error, which alone is said on stderr as `stpe: error:`.
     """
     from stpe.certificates import measure, told
 

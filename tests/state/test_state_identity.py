@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
+from stpe import cli
 from stpe.state.align import align
 from stpe.state.identity import Video, contradictions
 from stpe.state.log import Row, StateLog, assemble
@@ -53,6 +59,7 @@ def test_another_video_is_refused(said: StateLog, video: Video) -> None:
         (log("state.jsonl"), Video("episode.mp4")),
         (log("state_001.jsonl"), Video("walk_002.mp4")),
         (log("run1_log.csv"), Video("run1_video.mp4")),
+        (log("walk_log_v2_60hz.csv"), Video("walk_1080p_h264_30fps.mp4")),
         (log("game_20260101_120000.csv"), Video("game_20260101_120007.mp4")),
         (log(clock=1.7e9), Video("v.mp4", tags={"creation_time": "2023-11-14T22:13:21Z"})),
         (log(clock=1.7e9), Video("v.mp4", tags={"creation_time": "1970-01-01T00:00:00Z"})),
@@ -77,3 +84,32 @@ def test_irregular_frame_times_are_a_witness_and_regular_ones_are_not() -> None:
     regular = np.arange(300) / 30
     assert not same_timetable(regular, regular)
     assert not same_timetable(np.delete(regular, [20, 90]), np.delete(regular, [20, 90]))
+
+
+def test_records_that_travel_with_their_frames_need_no_witness(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package, apart = tmp_path / "package.zip", tmp_path / "log.json"
+    records = [{"frame_idx": n, "player": {"hp": n}} for n in range(1, 25)]
+    apart.write_text(json.dumps(records))
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("log.json", json.dumps(records))
+        for n in range(1, 25):
+            png = cv2.imencode(".png", np.full((32, 48, 3), 9 * n, np.uint8))[1]
+            archive.writestr(f"frame_{n:03}.png", png.tobytes())
+
+    def aligned(log: Path) -> tuple[int, dict]:
+        code = cli.run(["align", str(package), str(log), "--profile", "embedded", "--json"])
+        return code, json.loads(capsys.readouterr().out)
+
+    code, within = aligned(package)
+    assert (code, within["verdict"], within["method"], within["rows"]) == (
+        0, "aligned", "package", 24,
+    )  # fmt: skip
+    code, beside = aligned(apart)
+    assert (code, beside["verdict"], beside["method"]) == (3, "unverified", "frame")
+    assert "nothing in the video confirms it" in beside["reason"]
+    assert set(within) == set(beside)
+    apart.write_text(json.dumps(records[:10]))
+    code, short = aligned(apart)
+    assert (code, short["verdict"]) == (1, "unaligned")

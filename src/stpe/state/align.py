@@ -47,7 +47,8 @@ class Certificate:
     Attributes:
         verdict: `aligned`; `unverified`, where nothing in the video can tell whether the log is
             its own; or `unaligned`: then no state is given. reason: why, in a sentence.
-        method: how rows were matched; None where nothing can be matched.
+        method: how rows were matched, `package` where they travel with the frames; None where
+            nothing can be matched.
         lag_ms: time in the log minus time in the video of the same moment, at the video's middle;
             Unix times and clocks without an origin are counted from the log's first row.
         drift_ppm: by how much the log's clock runs faster; 0 where it is not told from none.
@@ -169,7 +170,7 @@ def align(
         correlation=None if found is None else round(found.r, 4),
         matched_share=round(float((row_N >= 0).mean()), 4),
         **faults(log),
-        notes=() if found is None else found.notes,
+        notes=(*(() if found is None else found.notes), *(against if confirmed else ())),
         tolerance_ms=tolerance_ms,
         rows=len(log.rows),
         frames=len(times),

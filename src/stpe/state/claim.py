@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stpe.state.log import StateLog
 
 F64 = NDArray[np.float64]
-Method = Literal["clock", "frame", "estimated"]
+Method = Literal["clock", "frame", "estimated", "package"]
 
 #: Share of the video's frames that a log must cover, and of its rows that must lie in the video.
 LEAST_COVER = 0.9

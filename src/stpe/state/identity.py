@@ -27,8 +27,9 @@ _SESSIONS = (
 )  # fmt: skip
 _WIDTHS = ("frame_width", "video_width", "image_width")
 _SHAPES = ("screen.shape", "screen.original_shape", "screen.source_shape", "resolution")
-#: Words in the names of files that tell what they hold, and not of which recording.
+#: Words in the names of files that tell what they hold and how, and not of which recording.
 _KINDS = re.compile(
+    r"(?<![0-9a-z])(\d+(p|k|fps|hz)|[hx]\.?26[45]|v\d+)(?![0-9a-z])|"
     r"(?<![a-z])(action|annotation|capture|clip|data|event|frame|input|log|meta|metadata|pose|"
     r"recording|screen|state|telemetry|video)s?(?![a-z])"
 )
