@@ -13,7 +13,7 @@ from stpe.signals import schema
 pytest.importorskip("torch", reason="the train extra is not installed")
 
 
-def write(path, videos):
+def write(path, videos, alignment="frame"):
     """Videos of a player who turns and walks; the camera's rotation is seen, objects grow."""
     with DatasetWriter(path) as writer:
         for number in range(videos):
@@ -29,7 +29,7 @@ def write(path, videos):
                                "velocity": [16.0, 0.0, 0.0], "angle_deg": angle[i] % 360},
                 }  # fmt: skip
                 row = {"frame_index": i, "pts": i / 4, "state": json.dumps(state)}
-                row |= {"alignment": "frame", "camera_confidence": 0.9}
+                row |= {"alignment": alignment, "camera_confidence": 0.9}
                 row["camera_rotation_deg"] = [0.0, -float(turn[i]), 0.0] if i else None
                 frames.append(row)
                 box = [10.0, 10.0, 20.0 + i, 20.0 + i]
@@ -78,8 +78,9 @@ def test_wrong_use_is_one_line(tmp_path, capsys):
 
 
 def test_a_video_that_stands_in_several_datasets_counts_once(tmp_path, capsys):
-    write(tmp_path / "ds", 1)
+    write(tmp_path / "ds", 1, "unverified")
     assert run(["train", *[str(tmp_path / "ds")] * 4]) == 2
     said = capsys.readouterr().err
     assert said.count("ds/video0 was read before; a video counts once") == 3
     assert "1 of 1 videos have" in said
+    assert "warning: the state logs of 1 of 1 videos are unverified (ds/video0): " in said

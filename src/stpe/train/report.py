@@ -66,7 +66,7 @@ def train(
             if episode.video_id in episodes:
                 say(f"{episode.name} was read before; a video counts once")
             episodes.setdefault(episode.video_id, episode)
-    doubtful = [name for name, episode in episodes.items() if not episode.verified]
+    doubtful = [e.name for e in episodes.values() if not e.verified]
     if doubtful:
         say(
             f"warning: the state logs of {len(doubtful)} of {len(episodes)} videos are unverified "
