@@ -86,6 +86,19 @@ def test_irregular_frame_times_are_a_witness_and_regular_ones_are_not() -> None:
     assert not same_timetable(np.delete(regular, [20, 90]), np.delete(regular, [20, 90]))
 
 
+def test_frame_numbers_are_no_times_of_frames() -> None:
+    times = np.cumsum(np.random.default_rng(1).integers(1, 20, 60)) * 0.02
+    for name, (clock, wanted) in {
+        "its own": (times - times[0], "aligned"),
+        "since 1970": (times + 1.7e9, "aligned"),
+        "regular": (np.arange(60) / 30, "unverified"),
+        "none": (None, "unverified"),
+    }.items():
+        rows = [Row(None if clock is None else float(clock[n]), n, {"hp": n}) for n in range(60)]
+        certificate = align(assemble(rows, "made", "0", "made"), times, None)
+        assert (certificate.verdict, certificate.method) == (wanted, "frame"), name
+
+
 def test_records_that_travel_with_their_frames_need_no_witness(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,7 +37,7 @@ class StateLogStage(Stage):
         "transitions.view_shift",
         "transitions.view_growth",
     )
-    version = "11"
+    version = "12"
     named = True
     writes = (
         "frames.state",

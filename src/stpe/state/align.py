@@ -137,7 +137,7 @@ def align(
         missing = why or missing
     against = tuple(contradictions(log, video)) if video is not None else ()
     judged = _judge(claim, found, missing, tolerance)
-    if judged.verdict == "unverified" and same_timetable(claim.times_N, times):
+    if judged.verdict == "unverified" and same_timetable(_stated(log, claim), times):
         judged = replace(
             judged, verdict="aligned", witness="frame times",
             reason="the log has the times of the video's frames, which come at no regular rate",
@@ -213,6 +213,17 @@ def _judge(claim: Claim, found: Estimate | None, missing: NoEstimate, tolerance:
         unseen = f"{claim.reason}, but nothing in the video confirms it: {missing.reason}"
         return _Judged(claim.method, "unverified", unseen)
     return _Judged(claim.method, "unaligned", f"{claim.reason}, and {missing.reason}")
+
+
+def _stated(log: StateLog, claim: Claim) -> F64:
+    """The times that a log itself states, on the video's clock; frame numbers state none."""
+    if claim.method != "frame":
+        return claim.times_N
+    if log.clock == "none":
+        return np.full(len(log.rows), np.nan)
+    clock: F64 = np.array([np.nan if r.time is None else r.time for r in log.rows], np.float64)
+    first = int(np.flatnonzero(np.isfinite(claim.times_N))[0])
+    return np.asarray(clock - clock[first] + claim.times_N[first])
 
 
 def _unseen_pause(claim: Claim, found: Estimate, times: F64, tolerance: float) -> str | None:
