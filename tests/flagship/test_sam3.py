@@ -10,6 +10,8 @@ from flagship_reference import SAM3, normalised, save_sam3, tiny_sam3
 torch = pytest.importorskip("torch", reason="the flagship extra is not installed")
 transformers = pytest.importorskip("transformers", reason="the flagship extra is not installed")
 
+from safetensors.torch import load_file, save_file  # noqa: E402
+
 from stpe.errors import ModelError, OutOfMemoryError  # noqa: E402
 from stpe.models.backends.transformers import sam3  # noqa: E402
 from stpe.models.memory import planner  # noqa: E402
@@ -65,6 +67,40 @@ def test_words_equal_one_call_a_concept(
     nothing, no_masks = segmenter.from_text(segmenter.encode(picture), CONCEPTS, 1.0)
     assert len(nothing) == 0
     assert no_masks.masks_NHW.shape == (0, 96, 160)
+
+
+def test_in_bfloat16_boxes_are_as_exact_as_in_float32(
+    folder: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the backbone is coarse; SAM 3 wholly in bfloat16 is off by hundredfold."""
+    tensors = load_file(folder / "model.safetensors")
+    for name, weights in tensors.items():  # wide enough that what is seen decides the boxes
+        weights.mul_(4 if weights.dim() > 1 else 1)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+    def told(segmenter: sam3.Sam3) -> np.ndarray:
+        found, _ = segmenter.from_text(segmenter.encode(picture), CONCEPTS[:1], -1.0)
+        assert len(found) == 12, "every query"
+        return found.boxes_N4
+
+    def apart(boxes: np.ndarray, others: np.ndarray) -> float:
+        """Pixels from a box to the nearest of the others, at most."""
+        return float(np.abs(boxes[:, None] - others).max(-1).min(1).max())
+
+    exact, mixed = (
+        sam3.load({"repository": folder}, {"dtype": name}) for name in ("float32", "bfloat16")
+    )
+    weights = {w.dtype for w in mixed._detector.model.parameters()}
+    assert weights == {torch.float32}
+    seen = [s.encode(picture).tokens_1SD for s in (exact, mixed)]
+    assert (seen[0] - seen[1]).abs().max() > 1e-3, "the backbone did not run in bfloat16"
+    boxes = told(exact)
+    off = apart(told(mixed), boxes)
+    exact._detector.model.to(torch.bfloat16)
+    monkeypatch.setattr(exact._detector, "dtype", torch.bfloat16)
+    exact._texts.clear()
+    wholly = apart(told(exact), boxes)
+    assert off < 0.01 < 0.1 < wholly, (off, wholly)
 
 
 def test_boxes_and_points_equal_the_tracker(

@@ -82,3 +82,9 @@ def test_a_package_that_is_missing_is_made_up_for_and_said():
         assert "flow is raft-things, as for raft-large torch" in selection.reason
     else:
         assert selection.models["flow"].id == "raft-large"
+
+
+def test_results_of_another_version_of_a_backend_are_others() -> None:
+    model = catalog().model("sam3")
+    first, next_one = (model.model_copy(update={"version": v}) for v in (1, model.version + 1))
+    assert len({first.fingerprint, model.fingerprint, next_one.fingerprint}) == 3

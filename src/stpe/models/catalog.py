@@ -123,6 +123,7 @@ class Model(_Strict):
         extra: the optional dependency set that it needs.
         cost_ms: median time of one call on two CPU cores, measured, for `stpe plan`.
         options: passed to the backend's `load`.
+        version: of what the backend makes of the weights; raised whenever its answers change.
         parts: roles whose loaded models it is made of; its backend has `compose` for `load`.
         files: its weights; none for an algorithm.
     """
@@ -137,6 +138,7 @@ class Model(_Strict):
     extra: str | None = None
     cost_ms: float | None = None
     options: dict[str, Any] = {}
+    version: int = 1
     parts: list[str] = []
     files: list[WeightFile] = []
 
@@ -165,8 +167,11 @@ class Model(_Strict):
 
     @property
     def fingerprint(self) -> str:
-        """What results depend on: backend, options and weights. Part of artifact keys."""
+        """What results depend on: backend, its version, options and weights. Part of artifact
+        keys."""
         parts = [self.id, self.backend, self.module, repr(sorted(self.options.items()))]
+        if self.version > 1:  # what was made before there were versions still holds
+            parts.append(str(self.version))
         return hashlib.sha256("\n".join([*parts, self.sha256]).encode()).hexdigest()
 
 

@@ -22,6 +22,7 @@ from stpe.models.memory.costs import Costs, weights_bytes
 from stpe.models.memory.planner import ModelMemory, memory_of
 from stpe.models.torch_runtime.batches import Batches
 from stpe.models.torch_runtime.graphs import Graphs
+from stpe.models.torch_runtime.precision import run_in_bfloat16
 from stpe.models.torch_runtime.torch_module import import_torch
 from stpe.models.torch_runtime.transformers_module import from_transformers, transformers_alone
 from stpe.models.torch_runtime.uploads import uploads_to
@@ -44,6 +45,9 @@ class Network:
             most; default 32 on a GPU, 1 on a CPU). On a GPU also `compile` and `graphs` (bool;
             default False): the `parts` run compiled by torch, or are replayed as CUDA graphs.
         parts: paths of the submodules whose forward does the work; "" is the model itself.
+        coarse: paths of the submodules that bfloat16 is good enough for. Where they are named and
+            `dtype` is bfloat16, the weights are float32, these run under autocast in bfloat16 and
+            answer in float32, and the rest is float32 throughout.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
@@ -57,6 +61,7 @@ class Network:
         folder: Path,
         options: Mapping[str, Any],
         parts: Sequence[str] = ("",),
+        coarse: Sequence[str] = (),
     ) -> None:
         torch = import_torch()
         self.device: str = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -64,6 +69,9 @@ class Network:
         self.dtype: Any = getattr(
             torch, options.get("dtype") or ("bfloat16" if on_gpu else "float32")
         )
+        self._coarse = tuple(coarse) if self.dtype == torch.bfloat16 else ()
+        if self._coarse:
+            self.dtype = torch.float32
         self.batch: int = options.get("batch") or (32 if on_gpu else 1)
         self.folder = folder
         self.name = _name(folder)
@@ -75,7 +83,7 @@ class Network:
         self._fixed = on_gpu and bool(options.get("compile") or options.get("graphs"))
         begun = time.perf_counter()
         with self._memory.loading(self, self.weights_bytes):
-            self.model: Any = self.read(kind).eval().to(self.device)
+            self.model: Any = self._ready().to(self.device)
             self.weights_bytes = sum(_storages(self.model).values())
             self._costs = Costs(self._memory.device.name, self._identity(options), _software(torch))
             self._batches = Batches(self, self._memory, self._costs, self.batch, self._fixed)
@@ -115,6 +123,13 @@ class Network:
             some = ", ".join(sorted(report["missing_keys"])[:3])
             raise ModelError(f"{self.folder} lacks weights of {kind} ({some}); pull it again")
         self.config: Any = model.config
+        return model
+
+    def _ready(self) -> Any:
+        """The network on the CPU, ready for inference."""
+        model = self.read(self._kind).eval()
+        for part in self._coarse:
+            run_in_bfloat16(model.get_submodule(part))
         return model
 
     def processor(self, kind: str = "image") -> dict[str, Any]:
@@ -231,7 +246,7 @@ class Network:
     def move_in(self) -> None:
         """Bring the weights back. The planner calls this, before a turn."""
         if self.model is None:
-            self.model = self.read(self._kind).eval()
+            self.model = self._ready()
         self.model = self.model.to(self.device)
 
     def memory(self, resident: bool) -> ModelMemory:
@@ -259,7 +274,7 @@ class Network:
         told_of = config.read_bytes() if config.is_file() else str(self.weights_bytes).encode()
         kept = sorted((k, v) for k, v in options.items() if k not in ("device", "batch"))
         parts = [self._kind, hashlib.sha256(told_of).hexdigest(), str(self.dtype), repr(kept)]
-        return "\n".join(parts)
+        return "\n".join([*parts, *self._coarse])
 
 
 def _name(folder: Path) -> str:

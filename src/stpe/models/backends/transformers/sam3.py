@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     import torch
 
 
+#: What may run in bfloat16. All after it tells places and is float32: a SAM 3 that is bfloat16
+#: throughout has its position codes in it too, and was seen to miss objects
+#: (github.com/huggingface/transformers/issues/46493, where float32 weights are the advice).
+BACKBONE = "vision_encoder.backbone"
+
+
 class Encoded:
     """One image's encoding, on the device: `tokens_1SD` are the backbone's, `scene` the detector's
     view of them, `levels` the tracker's features once they are needed."""
@@ -235,11 +241,11 @@ def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> Sam3:
         UsageError: `prompts` is not positive.
         ModelError: the folder is incomplete, damaged, or of another model.
     """
-    detector = Network("Sam3Model", files["repository"], options)
+    detector = Network("Sam3Model", files["repository"], options, (BACKBONE,), (BACKBONE,))
     prompts = int(options.get("prompts") or (32 if detector.device.startswith("cuda") else 4))
     if prompts < 1:
         raise UsageError("option prompts must be positive")
     with detector.pinned():  # until they share weights, one could be moved out for the other
-        tracker = Network("Sam3TrackerModel", files["repository"], options)
+        tracker = Network("Sam3TrackerModel", files["repository"], options, (), (BACKBONE,))
         with tracker.pinned():
             return Sam3(detector, tracker, prompts)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stpe.errors import UsageError
+from stpe.models.backends.transformers.sam3 import BACKBONE
 from stpe.models.backends.transformers.sam3_attempts import AtOnce
 from stpe.models.backends.transformers.sam3_look import Look
 from stpe.models.backends.transformers.sam3_session import Session
@@ -91,7 +92,8 @@ def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> Sam3Video:
         UsageError: `prompts` or `session_mb` is not positive.
         ModelError: the folder is incomplete, damaged, or of another model.
     """
-    network = Network("Sam3VideoModel", files["repository"], options)
+    backbone = (f"detector_model.{BACKBONE}",)
+    network = Network("Sam3VideoModel", files["repository"], options, backbone, backbone)
     prompts = int(options.get("prompts") or (32 if network.device.startswith("cuda") else 4))
     budget = int(float(options.get("session_mb", 1024)) * (1 << 20))
     if prompts < 1 or budget < 1:
