@@ -74,7 +74,7 @@ def test_in_bfloat16_boxes_are_as_exact_as_in_float32(
 ) -> None:
     """Only the backbone is coarse; SAM 3 wholly in bfloat16 is off by hundredfold."""
     tensors = load_file(folder / "model.safetensors")
-    for name, weights in tensors.items():  # wide enough that what is seen decides the boxes
+    for weights in tensors.values():  # wide enough that what is seen decides the boxes
         weights.mul_(4 if weights.dim() > 1 else 1)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 

@@ -110,6 +110,15 @@ class Licence(_Strict):
         return self.weights + (" (believed)" if self.believed else "")
 
 
+class ClipInput(_Strict):
+    """The clips that a classifier was trained on: so many frames at most, so many a second, their
+    shorter side so many pixels."""
+
+    frames: int
+    fps: float
+    short_side: int
+
+
 class Model(_Strict):
     """One model.
 
@@ -124,6 +133,8 @@ class Model(_Strict):
         cost_ms: median time of one call on two CPU cores, measured, for `stpe plan`.
         options: passed to the backend's `load`.
         version: of what the backend makes of the weights; raised whenever its answers change.
+        clip: what it is to be shown of a video, for a classifier that wants another rate or size
+            than the stage's own; see `stpe.models.clip_input`.
         parts: roles whose loaded models it is made of; its backend has `compose` for `load`.
         files: its weights; none for an algorithm.
     """
@@ -139,6 +150,7 @@ class Model(_Strict):
     cost_ms: float | None = None
     options: dict[str, Any] = {}
     version: int = 1
+    clip: ClipInput | None = None
     parts: list[str] = []
     files: list[WeightFile] = []
 

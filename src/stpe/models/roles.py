@@ -351,10 +351,15 @@ class FlowEstimator(Protocol):
 
 @runtime_checkable
 class ClipClassifier(Protocol):
-    """Embedding and classes of a short clip; it was trained on `length` frames at `fps`."""
+    """Embedding and classes of a short clip; it was trained on `length` frames at `fps`.
+
+    One that `resamples` takes `length` frames evenly from clips of about that many seconds; else it
+    is shown at most `length` frames at `fps`, and sees each once.
+    """
 
     length: int
     fps: float
+    resamples: bool
     dimension: int
     labels: tuple[str, ...]
 

@@ -209,7 +209,8 @@ def make_plan(
                 waits = node.stage.scope == "video" and stage.scope == "chunk"
                 phase = max(phase, node.phase + waits)
         roles = stage.roles + tuple(r for r in stage.optional_roles if r in selection.models)
-        grid = None if stage.grid is None else sampling.resolve(stage.grid)
+        grid = stage.grid_for(selection.models)
+        grid = None if grid is None else sampling.resolve(grid)
         nodes.append(Node(stage, grid, reads, upstream, roles, phase, needed[stage.name]))
 
     stored = wanted & set(live)

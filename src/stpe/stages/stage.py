@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
+from stpe.models.catalog import Model
 from stpe.models.temporal import ModuleFile
 from stpe.state.reading import StateFile
 from stpe.video.frame import Frame, Grid, SourceInfo
@@ -23,7 +24,7 @@ from stpe.video.frame import Frame, Grid, SourceInfo
 ANALYSIS = Grid("analysis")
 #: Every decoded frame, as small as letters on a title card can still be told apart.
 THUMBNAILS = Grid("thumbnails", fps=None, size=(128, 72))
-#: Frames for clip encoders: 32 of them are 2.56 s.
+#: Frames for clip encoders that do not say what they want: 32 of them are 2.56 s.
 CLIPS = Grid("clips", fps=12.5, long_side=320)
 #: About ten frames a second, a multiple of the analysis rate, so that it contains every
 #: analysis frame; at most 480 pixels long.
@@ -133,6 +134,11 @@ class Stage(ABC):
     margin_s: ClassVar[float] = 0.0
     ordered: ClassVar[bool] = False
     named: ClassVar[bool] = False
+
+    @classmethod
+    def grid_for(cls, models: Mapping[str, Model]) -> Grid | None:
+        """`grid`; where the stage's model says what it is to be shown, that, by the same name."""
+        return cls.grid
 
     def __init__(self, models: Mapping[str, Any], request: Request) -> None:
         """`models` maps role name to a loaded backend for `roles` and available optional ones."""

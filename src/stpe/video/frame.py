@@ -63,20 +63,25 @@ class Grid:
         fps: frames nearest to a regular grid of this rate, never more than once each; None for
             every decoded frame.
         size: exact (width, height); None keeps the aspect ratio.
-        long_side: the longer side is reduced to this many pixels (never enlarged); None with
-            `size` None keeps the stored size.
+        long_side: the longer side is reduced to this many pixels (never enlarged).
+        short_side: or the shorter side is. None of the three keeps the stored size.
     """
 
     name: str
     fps: float | None = None
     size: tuple[int, int] | None = None
     long_side: int | None = None
+    short_side: int | None = None
 
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) of delivered frames for a source of the given stored size."""
         if self.size is not None:
             return self.size
-        if self.long_side is None or max(width, height) <= self.long_side:
+        scale = 1.0
+        if self.long_side is not None:
+            scale = min(scale, self.long_side / max(width, height))
+        if self.short_side is not None:
+            scale = min(scale, self.short_side / min(width, height))
+        if scale == 1:
             return width, height
-        scale = self.long_side / max(width, height)
         return max(2, round(width * scale)), max(2, round(height * scale))

@@ -51,6 +51,7 @@ class I3D:
     length = 32
     fps = 12.5
     dimension = 1024
+    resamples = True
 
     def __init__(self, session: Session, labels: tuple[str, ...], size: int) -> None:
         self.labels = labels

@@ -10,20 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe.errors import UsageError
+from stpe.models.clip_input import crop_of, trained_on
 from stpe.models.roles import F32, ClipResult
 from stpe.models.torch_runtime.network import Network, import_torch
 
 if TYPE_CHECKING:
     import torch
 
-# The shorter edge is resized to this many times the crop, as in training.
-_MARGIN = 256 / 224
-# Pretraining clips were 16 frames at 4 a second; Something-Something's videos last as long.
-_SECONDS = 4.0
-
 
 class VJEPA2:
-    """Role ClipClassifier.
+    """Role ClipClassifier. It sees frames as they are, none twice: of a clip shorter than `length`
+    what fills whole tubelets, of a longer one `length` frames taken evenly.
 
     Surprise is what the network was trained to make small: the first half of the clip is encoded
     alone, the predictor foresees the features of the second half, and the mean absolute difference
@@ -32,21 +29,24 @@ class VJEPA2:
     possible events from impossible ones.
     """
 
+    resamples = False
+
     def __init__(self, network: Network) -> None:
         config = network.config
         self._network = network
         self._settings = network.processor("video")
-        crop = self._settings.get("crop_size", config.crop_size)
-        self._crop = int(crop["height"] if isinstance(crop, dict) else crop)
+        clip = trained_on(config.to_dict(), self._settings)
+        self._crop = crop_of(config.to_dict(), self._settings)
+        self._short_side = clip.short_side
         self._tubelet = int(config.tubelet_size)
-        self.length = int(config.frames_per_clip)
-        self.fps = self.length / _SECONDS
+        self.length = clip.frames
+        self.fps = clip.fps
         self.dimension = int(config.hidden_size)
         names = {int(number): label for number, label in config.id2label.items()}
         self.labels = tuple(names[number] for number in sorted(names))
 
     def classify(self, frames_THWC: NDArray[np.uint8], top_k: int = 5) -> ClipResult:
-        """Embed and classify T RGB frames, taken evenly if there are not `length` of them.
+        """Embed and classify T RGB frames.
 
         Raises:
             UsageError: there is no frame.
@@ -54,14 +54,20 @@ class VJEPA2:
         """
         if frames_THWC.ndim != 4 or not len(frames_THWC):
             raise UsageError("a clip needs at least one frame (T x height x width x 3)")
-        taken = ((np.arange(self.length) + 0.5) * len(frames_THWC) / self.length).astype(int)
         embedding_D, probabilities, surprise = self._network.batched(
-            [frames_THWC[taken]], self._clips
+            [frames_THWC[self._taken(len(frames_THWC))]], self._clips
         )[0]
         best = np.argsort(-probabilities, kind="stable")[:top_k]
         classes = tuple((self.labels[i], float(probabilities[i])) for i in best)
         norm = max(float(np.linalg.norm(embedding_D)), 1e-12)
         return ClipResult(embedding_D / norm, classes, surprise)
+
+    def _taken(self, count: int) -> NDArray[np.intp]:
+        if count > self.length:
+            return ((np.arange(self.length) + 0.5) * count / self.length).astype(np.intp)
+        if count < self._tubelet:  # a picture stands still for one tubelet
+            return np.minimum(np.arange(self._tubelet), count - 1)
+        return np.arange(count - count % self._tubelet)
 
     def _clips(self, clips: Sequence[NDArray[np.uint8]]) -> list[tuple[F32, F32, float | None]]:
         """Embedding, class probabilities and surprise of each clip."""
@@ -77,7 +83,7 @@ class VJEPA2:
     def _pixels(self, frames_THWC: NDArray[np.uint8]) -> torch.Tensor:
         """T x 3 x crop x crop: the centre square, as in training."""
         height, width = frames_THWC.shape[1:3]
-        scale = int(self._crop * _MARGIN) / min(height, width)
+        scale = self._short_side / min(height, width)
         rows, columns = (max(self._crop, round(side * scale)) for side in (height, width))
         planes = import_torch().from_numpy(np.ascontiguousarray(frames_THWC)).permute(0, 3, 1, 2)
         clip = self._network.prepare(planes, (rows, columns), self._settings)
@@ -88,7 +94,7 @@ class VJEPA2:
         self, clips_BT3HW: torch.Tensor, features_BND: torch.Tensor
     ) -> list[float] | list[None]:
         torch = import_torch()
-        steps = self.length // self._tubelet
+        steps = clips_BT3HW.shape[1] // self._tubelet
         if steps < 2:
             return [None] * len(clips_BT3HW)
         past = steps // 2
