@@ -12,8 +12,10 @@ from rich.console import Console
 
 import stpe
 from stpe.cli import run
-from stpe.console import Lines
+from stpe.console import Lines, plan_table
 from stpe.dataset import DatasetWriter, open_dataset
+from stpe.engine import Engine
+from stpe.pipeline.estimate import describe
 from stpe.pipeline.report import VideoReport
 from stpe.signals import schema
 from stpe.video.frame import SourceInfo
@@ -123,3 +125,24 @@ def test_progress_outside_a_terminal_is_short_and_counts_sources(monkeypatch):
     assert first.startswith("1 of 7: other.mp4")
     assert all(line.startswith("2 of 7: ...") and len(line) < 100 for line in rest)
     assert rest[-1].split(": ")[-1].startswith("50%")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_plan_prints_ids_whole_and_counts_work_beside_models(terminal: bool):
+    info = SourceInfo(uri="clip.mp4", sha256="0", width=1280, height=720, fps=30.0,
+                      duration_s=60.0, kind="file", frame_count=None)  # fmt: skip
+    with Engine("embedded") as engine:
+        document = describe(engine.plan(), info)
+    known = sum(stage["seconds"] for stage in document["stages"])
+    beside = document["seconds_beside"]
+    assert set(beside) == {"starting", "decoding", "writing"}
+    assert document["seconds"] == pytest.approx(known + sum(beside.values()))
+    assert all(seconds > 0 for seconds in beside.values())
+    assert {s["stage"]: s["seconds"] for s in document["stages"]}["camera"] > 0  # has no model
+    said = io.StringIO()
+    plan_table(Console(file=said, width=80, force_terminal=terminal, no_color=True), document)
+    words = said.getvalue().replace(",", " ").split()
+    for stage in document["stages"]:
+        ids = [f"{role}={model}" for role, model in stage["models"].items()]
+        assert {stage["stage"], *ids, *stage["reads"], *stage["writes"]} <= set(words)
+    assert max(map(len, said.getvalue().splitlines()[:-6])) <= 80

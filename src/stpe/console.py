@@ -4,6 +4,7 @@ so that stdout stays free for `--json`."""
 from __future__ import annotations
 
 import contextlib
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -276,35 +277,53 @@ def summary(console: Console, result: Any) -> None:
 
 
 def plan_table(console: Console, plan: dict[str, Any]) -> None:
-    """The plan for people; on stdout, since it is what was asked for."""
-    table = Table("stage", "reads", "writes", "looks at", "models", box=None, pad_edge=False)
-    table.add_column("frames", justify="right")
-    table.add_column("seconds", justify="right")
+    """The plan for people; on stdout, since it is what was asked for. No id is cut or broken."""
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    say(f"{'stage':<20} {'looks at':<26} {'frames':>7} {'seconds':>8}")
     for stage in plan["stages"]:
-        seconds = stage["seconds"]
-        table.add_row(
-            f"{stage['stage']} v{stage['version']}"
-            + (f"\n(for {stage['purpose']})" if stage["purpose"] else ""),
-            "\n".join(stage["reads"]),
-            "\n".join(stage["writes"]),
-            stage["grid"] or ("whole video" if stage["scope"] == "video" else "rows"),
-            "\n".join(f"{role} = {model}" for role, model in stage["models"].items()),
-            "" if stage["frames"] is None else str(stage["frames"]),
-            "?" if seconds is None else f"{seconds:.0f}",
-        )
-    console.print(table)
+        name, seconds = f"{stage['stage']} v{stage['version']}", stage["seconds"]
+        seen = stage["grid"] or ("whole video" if stage["scope"] == "video" else "rows")
+        frames = "" if stage["frames"] is None or not stage["grid"] else str(stage["frames"])
+        say(f"{name:<20} {seen:<26} {frames:>7} {'?' if seconds is None else f'{seconds:.1f}':>8}")
+        models = [f"{role}={model}" for role, model in stage["models"].items()]
+        purpose = [stage["purpose"]] if stage["purpose"] else []
+        for title, ids in (
+            ("for", purpose), ("models", models), ("reads", stage["reads"]),
+            ("writes", stage["writes"]),
+        ):  # fmt: skip
+            for line in _listed(ids, f"  {title:<6} ", console.width):
+                say(line)
+    for name, seconds in plan["seconds_beside"].items():
+        say(f"{name:<55} {seconds:>8.1f}")
     for name, reason in plan["absent"].items():
-        console.print(f"absent: {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+        say(f"absent: {name}: {reason}")
     if plan["unasked"]:
-        named = ", ".join(plan["unasked"])
-        console.print(f"made only if named: {named}", highlight=False, soft_wrap=True)
+        say(f"made only if named: {', '.join(plan['unasked'])}")
     if "change" in plan:
         from stpe.pipeline.change import Change
 
         for line in Change.load(plan["change"]).lines():
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            say(line)
     if plan["seconds"] is not None:
-        console.print(f"models need about {plan['seconds']:.0f} s", highlight=False)
+        least = "" if all(s["seconds"] is not None for s in plan["stages"]) else "at least "
+        say(f"expected to take {least}about {plan['seconds']:.0f} s, if nothing else is running")
+
+
+def _listed(ids: Sequence[str], title: str, width: int) -> list[str]:
+    """Ids after a title, in lines of at most `width` and 100 characters where no id is longer."""
+    if not ids:
+        return []
+    return textwrap.wrap(
+        ", ".join(ids),
+        min(max(width, 40), 100),
+        initial_indent=title,
+        subsequent_indent=" " * len(title),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _clock(seconds: float) -> str:

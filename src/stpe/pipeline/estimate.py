@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from stpe.models.processor import core_count
+from stpe.pipeline import rates
 from stpe.pipeline.plan import Node, Plan
-from stpe.video.frame import SourceInfo
+from stpe.stages.stage import ANALYSIS, MOTION
+from stpe.video.frame import Grid, SourceInfo
 
 #: Frames one call of a role's model answers for, where it is not one.
 FRAMES_A_CALL = {"clip_classifier": 32, "shot_detector": 50}
@@ -25,8 +27,8 @@ class StageEstimate:
         reads, writes: signals.
         models: role to model id.
         frames: frames it will look at; None where the source does not tell its length.
-        seconds: expected time with every core at work; None where a model's cost or the length is
-            unknown. Work outside models is not counted.
+        seconds: its expected share of the wall time, beside other stages at work on the other
+            cores; None where a model's cost or the length is unknown.
         purpose: the wanted signal that it runs for; None where it writes one itself.
     """
 
@@ -48,8 +50,13 @@ def estimate(plan: Plan, info: SourceInfo | None = None) -> list[StageEstimate]:
 
 
 def describe(plan: Plan, info: SourceInfo | None = None) -> dict[str, Any]:
-    """The plan as one JSON-ready document: stages in order, what is absent, what is stored."""
+    """The plan as one JSON-ready document: stages in order, what is absent, what is stored.
+
+    `seconds` is the expected wall time of the run: stages of known cost and `seconds_beside`, which
+    are starting, decoding and writing.
+    """
     stages = estimate(plan, info)
+    beside = {} if info is None else _beside(plan, info)
     known = [s.seconds for s in stages if s.seconds is not None]
     return {
         "stages": [asdict(stage) for stage in stages],
@@ -57,7 +64,8 @@ def describe(plan: Plan, info: SourceInfo | None = None) -> dict[str, Any]:
         "signals": sorted(plan.stored),
         "unasked": sorted(plan.unasked),
         "chunk_s": None if info is None else plan.sampling.chunk_s(info, plan.known_grids),
-        "seconds": sum(known) if known else None,
+        "seconds_beside": beside,
+        "seconds": sum(known) + sum(beside.values()) if beside else None,
     }
 
 
@@ -77,15 +85,8 @@ def _stage(plan: Plan, node: Node, info: SourceInfo | None) -> StageEstimate:
         grid = f"{node.grid.name} {fps}"
         if info is not None:
             grid += " {}x{}".format(*node.grid.frame_size(info.width, info.height))
-    frames = _frames(node, info)
+    frames = _frames(node.grid, info)
     models = {role: plan.selection.models[role] for role in node.roles}
-    seconds: float | None = 0.0
-    for role, model in models.items():
-        if model.cost_ms is None or frames is None or seconds is None:
-            seconds = None
-        else:
-            calls = frames / FRAMES_A_CALL.get(role, 1)
-            seconds += calls * model.cost_ms / 1000 * _CATALOG_CORES / core_count()
     return StageEstimate(
         stage.name,
         stage.version,
@@ -95,16 +96,55 @@ def _stage(plan: Plan, node: Node, info: SourceInfo | None) -> StageEstimate:
         stage.writes,
         {role: model.id for role, model in models.items()},
         frames,
-        seconds,
+        _seconds(plan, node, info),
         node.purpose,
     )
 
 
-def _frames(node: Node, info: SourceInfo | None) -> int | None:
+def _seconds(plan: Plan, node: Node, info: SourceInfo | None) -> float | None:
+    """Wall time of a stage: the calls of its models, and its own work beside them."""
     if node.grid is None:
+        grid = MOTION if node.name in rates.BY_INTERVAL_S else ANALYSIS
+        rate = rates.BY_INTERVAL_S.get(node.name, rates.BY_FRAME_S.get(node.name, 0.0))
+    else:
+        grid, rate = node.grid, rates.BESIDE_MODELS_S.get(node.name, 0.0)
+    frames = _frames(plan.sampling.resolve(grid), info)
+    if frames is None:
+        return None
+    processor_s = frames * rate
+    for role in node.roles:
+        cost_ms = plan.selection.models[role].cost_ms
+        if cost_ms is None:
+            return None
+        looked_at = 0 if node.grid is None else frames
+        processor_s += looked_at / FRAMES_A_CALL.get(role, 1) * cost_ms / 1000 * _CATALOG_CORES
+    return _wall(processor_s)
+
+
+def _beside(plan: Plan, info: SourceInfo) -> dict[str, float]:
+    """Wall time of what no stage does."""
+    decoded = _frames(Grid("decoded"), info)
+    analysed = _frames(plan.sampling.resolve(ANALYSIS), info)
+    if decoded is None or analysed is None:
+        return {}
+    models = {role for node in plan.nodes for role in node.roles}
+    return {
+        "starting": _wall(len(models) * rates.STARTING_S),
+        "decoding": _wall(decoded * info.width * info.height / 1e6 * rates.DECODING_S),
+        "writing": _wall(analysed * rates.WRITING_S),
+    }
+
+
+def _wall(processor_s: float) -> float:
+    return processor_s / (core_count() * rates.BUSY)
+
+
+def _frames(grid: Grid | None, info: SourceInfo | None) -> int | None:
+    """Frames of a source on a grid; 0 for no grid, None where the source has no known length."""
+    if grid is None:
         return 0
     if info is None or info.duration_s is None:
         return None
     native = info.fps or 30.0
-    fps = native if node.grid.fps is None else min(node.grid.fps, native)
+    fps = native if grid.fps is None else min(grid.fps, native)
     return max(1, round(info.duration_s * fps))
