@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stpe.models.processor import core_count
+from stpe.models.catalog import Model
+from stpe.models.processor import core_count, native_bf16
 from stpe.pipeline import rates
 from stpe.pipeline.plan import Node, Plan
 from stpe.stages.stage import ANALYSIS, MOTION
@@ -103,22 +104,31 @@ def _stage(plan: Plan, node: Node, info: SourceInfo | None) -> StageEstimate:
 
 def _seconds(plan: Plan, node: Node, info: SourceInfo | None) -> float | None:
     """Wall time of a stage: the calls of its models, and its own work beside them."""
-    if node.grid is None:
-        grid = MOTION if node.name in rates.BY_INTERVAL_S else ANALYSIS
-        rate = rates.BY_INTERVAL_S.get(node.name, rates.BY_FRAME_S.get(node.name, 0.0))
+    name, grid = node.name, node.grid
+    if grid is not None:
+        rate = rates.BY_FRAME_S.get(name, 0.0)
+    elif name in rates.BY_INTERVAL_S:
+        grid, rate = plan.sampling.resolve(MOTION), rates.BY_INTERVAL_S[name]
     else:
-        grid, rate = node.grid, rates.BESIDE_MODELS_S.get(node.name, 0.0)
-    frames = _frames(plan.sampling.resolve(grid), info)
-    if frames is None:
-        return None
-    processor_s = frames * rate
-    for role in node.roles:
-        cost_ms = plan.selection.models[role].cost_ms
-        if cost_ms is None:
+        grid, rate = plan.sampling.resolve(ANALYSIS), rates.BY_ROW_S.get(name, 0.0)
+    for role in node.roles if node.grid else ():
+        cost_s = _call(plan.selection.models[role], role)
+        if cost_s is None:
             return None
-        looked_at = 0 if node.grid is None else frames
-        processor_s += looked_at / FRAMES_A_CALL.get(role, 1) * cost_ms / 1000 * _CATALOG_CORES
-    return _wall(processor_s)
+        rate += cost_s
+    frames = _frames(grid, info)
+    return None if frames is None else _wall(frames * rate)
+
+
+def _call(model: Model, role: str) -> float | None:
+    """Processor seconds of a role's model for a frame; None where they are unknown."""
+    if model.cost_ms is None:
+        return None
+    slower = 1.0
+    if model.backend.startswith("openvino") and not native_bf16():
+        slower = rates.WITHOUT_BF16
+    once = model.cost_ms / 1000 * _CATALOG_CORES / FRAMES_A_CALL.get(role, 1)
+    return slower * (once + rates.CALLS_S.get(role, 0.0))
 
 
 def _beside(plan: Plan, info: SourceInfo) -> dict[str, float]:

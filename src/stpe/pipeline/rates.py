@@ -1,24 +1,26 @@
-"""What work costs beside the calls of models, in processor seconds, for `stpe plan`.
+"""Processor seconds of work that the catalog's cost of a model does not count, for `stpe plan`.
 
-From the run in benchmarks/results/pipeline-2026-11-27.md, on two cores with nothing else at work:
-60 s of 1280x720 took 104.5 s, and the plan says 99 s. `benchmarks/beside_models.py` lists a run's
-costs beside the plan's. What lies in the picture changes them by half or twice, and a machine that
-is busy with something else needs longer.
+From `benchmarks/results/pipeline-2026-11-27.md` (a minute of 720p, two cores with bfloat16) and
+`benchmarks/beside_models.py`. What is in the picture changes them by half or twice.
 """
 
 from __future__ import annotations
 
-#: A megapixel of source that is decoded and brought to the grids' sizes.
-DECODING_S = 0.0031
-#: Imports, and reading and compiling the models of a plan: a model.
-STARTING_S = 1.0
-#: An analysed frame that is brought into tables, artifacts and the dataset.
-WRITING_S = 0.02
 #: Share of the cores that a run keeps busy.
 BUSY = 0.86
-#: A frame of the stage's grid: masks for a segmenter's prompts, regions, appearance, scaling.
-BESIDE_MODELS_S = {"objects": 0.28, "features": 0.022, "flow": 0.008, "clips": 0.001}
-#: An interval of the motion grid, in stages that have rows and no pixels.
+#: Times the cost of an OpenVINO model where the processor does not multiply bfloat16 in hardware.
+WITHOUT_BF16 = 2.5
+#: Imports, and reading and compiling a model: of each model of a plan.
+STARTING_S = 1.2
+#: Decoding, and bringing to the grids' sizes: a megapixel of the source.
+DECODING_S = 0.0031
+#: Rows, artifacts and the dataset's tables: an analysed frame.
+WRITING_S = 0.02
+#: Further calls of a role's model: a frame. A segmenter decodes about 16 prompts.
+CALLS_S = {"segmenter": 0.2}
+#: The stage's own code: a frame of its grid.
+BY_FRAME_S = {"objects": 0.08, "features": 0.022, "flow": 0.008}
+#: Likewise of stages that see rows and no pixels: an interval of the motion grid,
 BY_INTERVAL_S = {"camera": 0.0083}
-#: An analysed frame, in stages that have rows and no pixels.
-BY_FRAME_S = {"object_motion": 0.02}
+#: or an analysed frame.
+BY_ROW_S = {"object_motion": 0.015, "object_depth": 0.015, "tracklets": 0.01, "tracks": 0.01}
