@@ -25,8 +25,8 @@ def signals_page() -> str:
         "",
         "Pixels are pixels of the stored frame size, x right and y down, boxes xyxy. Times are "
         "seconds on the container's presentation clock. Angles are degrees in the OpenCV camera "
-        "frame (x right, y down, z forward). Every table also has `video_id`. Absent is null, "
-        "never zero; the `artifacts` table says why.",
+        "frame (x right, y down, z forward). Every table also has `video_id`. A value that could "
+        "not be measured is null, never zero; the table `artifacts` says why.",
     ]
     for table in KEYS:
         lines += ["", f"## {table}", "", "| column | type | unit | what | null means |"]

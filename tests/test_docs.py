@@ -1,9 +1,9 @@
 """The reference pages and the examples in docstrings say what the code says."""
 
+import ast
 import doctest
 import importlib
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +12,9 @@ import click
 import pytest
 
 import stpe
+from pages import PAGES, ROOT, blocks, commands
 from stpe.cli import cli
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(stpe.__file__).parent
 EXAMPLES = [path for path in sorted(PACKAGE.rglob("*.py")) if ">>> " in path.read_text()]
 
@@ -26,7 +26,7 @@ def test_reference_pages_are_current() -> None:
 
 
 def test_pages_link_to_files_that_exist() -> None:
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "CONTRIBUTING.md", *PAGES]:
         for target in re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
@@ -38,20 +38,22 @@ def test_examples_in_docstrings_run(path: Path) -> None:
     assert not failed
 
 
-def commands() -> list[str]:
-    """What pages tell the reader to type after `stpe`, without comments, `[` and `]`."""
-    found = []
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for block in re.findall(r"^```(?:sh|bash)?\n(.*?)^```$", page.read_text(), re.M | re.S):
-            lines = re.sub(r"\\\n", " ", block).splitlines()
-            found += [re.sub(r"[\[\]]|#.*|&$", "", x[5:]) for x in lines if x.startswith("stpe ")]
-    return found
-
-
 def test_commands_in_pages_are_ones_that_there_are() -> None:
-    assert len(commands()) > 15
-    for line in commands():
-        words, command = shlex.split(line), cli
+    """README.md and docs/actions.md are run in test_demo.py, pages on the server in tests/serve."""
+    typed = [words for page in PAGES for words in commands(page)]
+    assert len(typed) > 15
+    for words in typed:
+        command: click.Command = cli
         while isinstance(command, click.Group):
             command = command.commands[words.pop(0)]
         command.make_parser(click.Context(command)).parse_args(words)  # raises for wrong options
+
+
+def test_python_in_pages_compiles_and_imports_what_there_is() -> None:
+    found = [code for page in PAGES for code in blocks(page, "python", "py")]
+    assert len(found) > 8
+    for code in found:
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stpe"):
+                module = importlib.import_module(str(node.module))
+                assert all(hasattr(module, name.name) for name in node.names), node.module
