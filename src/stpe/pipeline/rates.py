@@ -1,7 +1,9 @@
 """Processor seconds of work that the catalog's cost of a model does not count, for `stpe plan`.
 
-From `benchmarks/results/pipeline-2026-11-27.md` (a minute of 720p, two cores with bfloat16) and
-`benchmarks/beside_models.py`. What is in the picture changes them by half or twice.
+From `benchmarks/results/pipeline-2026-11-27.md`: on two cores with bfloat16 and nothing else at
+work, a minute of 720p took 104.5 s, and the plan says 102 s. `benchmarks/beside_models.py` lists a
+run's costs beside the plan's. What is in the picture changes them by half or twice, and a machine
+that is busy with something else needs longer.
 """
 
 from __future__ import annotations
