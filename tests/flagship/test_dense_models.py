@@ -43,8 +43,7 @@ def test_dinov3_equals_transformers(save: Save, picture: np.ndarray) -> None:
     assert embedder.dimension == 32
 
 
-@pytest.mark.parametrize("kind", ["relative", "metric"])
-def test_depth_anything_equals_transformers(save: Save, picture: np.ndarray, kind: str) -> None:
+def tiny_depth(kind: str) -> Any:
     backbone = transformers.Dinov2Config(
         hidden_size=32,
         num_hidden_layers=4,
@@ -56,7 +55,7 @@ def test_depth_anything_equals_transformers(save: Save, picture: np.ndarray, kin
         reshape_hidden_states=False,
         apply_layernorm=True,
     )
-    config = transformers.DepthAnythingConfig(
+    return transformers.DepthAnythingConfig(
         backbone_config=backbone,
         patch_size=14,
         reassemble_hidden_size=32,
@@ -66,13 +65,17 @@ def test_depth_anything_equals_transformers(save: Save, picture: np.ndarray, kin
         depth_estimation_type=kind,
         max_depth=20,
     )
-    folder, model = save("DepthAnythingForDepthEstimation", config)
+
+
+@pytest.mark.parametrize("kind", ["relative", "metric"])
+def test_depth_anything_equals_transformers(save: Save, picture: np.ndarray, kind: str) -> None:
+    folder, model = save("DepthAnythingForDepthEstimation", tiny_depth(kind))
     estimator = depth_anything.load({"repository": folder}, {"side": 98, "dtype": "float32"})
     (depth,) = estimator.depth([picture])
     assert depth.depth_HW.shape == (96, 160)
     assert (depth.depth_HW > 0).all()
     with torch.inference_mode():
-        raw = model(pixel_values=normalised(picture, 70, 126)).predicted_depth
+        raw = model(pixel_values=normalised(picture, 98, 168)).predicted_depth
         raw = torch.nn.functional.interpolate(raw[:, None], (96, 160), mode="bilinear")[0, 0]
     if kind == "metric":
         assert depth.unit == "metres"
@@ -81,6 +84,37 @@ def test_depth_anything_equals_transformers(save: Save, picture: np.ndarray, kin
         assert depth.unit == "relative"
         inverse = 1 / torch.maximum(raw, raw.max() * 1e-2)
         np.testing.assert_allclose(depth.depth_HW, inverse / inverse.median(), rtol=1e-3)
+
+
+def test_in_bfloat16_depth_has_no_bands(save: Save, picture: np.ndarray) -> None:
+    folder, model = save("DepthAnythingForDepthEstimation", tiny_depth("metric"))
+    with torch.no_grad():  # wide enough that the picture is to be seen in the depth
+        for weights in model.parameters():
+            weights.mul_(3 if weights.dim() > 1 else 1)
+    model.save_pretrained(folder)
+    estimator = depth_anything.load({"repository": folder}, {"side": 98, "dtype": "bfloat16"})
+    pixels = normalised(picture, 98, 168)
+    with torch.inference_mode():
+        exact, ours = (m(pixel_values=pixels) for m in (model, estimator._network.model))
+        wholly = model.to(torch.bfloat16)(pixel_values=pixels.bfloat16())
+    depths = [each.predicted_depth for each in (exact, ours, wholly)]
+    steps = [len(depth.unique()) for depth in depths]
+    assert steps[1] > 10 * steps[2], steps
+    off = [float((depth.float() - depths[0]).abs().max()) for depth in depths[1:]]
+    assert 0 < off[0] < off[1] / 3, off
+
+
+@pytest.mark.parametrize("shape", [(480, 854), (854, 480), (240, 320), (1080, 1920), (96, 160)])
+def test_depth_has_the_size_of_the_checkpoints_own_preprocessing(shape: tuple[int, int]) -> None:
+    from transformers.models.dpt.image_processing_pil_dpt import get_resize_output_image_size
+
+    kept = {"size": {"height": 518, "width": 518}, "keep_aspect_ratio": True}
+    theirs = get_resize_output_image_size(np.zeros((3, *shape)), (518, 518), True, 14)
+    assert depth_anything.input_size(*shape, {**kept, "ensure_multiple_of": 14}) == (
+        theirs.height, theirs.width,
+    )  # fmt: skip
+    stretched = {"size": {"height": 384, "width": 512}, "keep_aspect_ratio": False}
+    assert depth_anything.input_size(*shape, stretched) == (384, 512)
 
 
 def test_damaged_folders_are_one_line_errors(save: Save, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 import cv2
 import numpy as np
+import pytest
 
 from stpe.models.backends.opencv import dis
+from stpe.models.backends.openvino import raft
 from stpe.signals import schema
-from stpe.stages.flow import COLUMNS, Flow
+from stpe.stages.flow import COLUMNS, Flow, cell_flow
 from stpe.stages.stage import Request, Span, Window
 from stpe.video.frame import Frame, SourceInfo
 
@@ -41,6 +43,24 @@ def test_a_row_is_in_stored_pixels_from_the_earlier_frame():
     assert flow.shape == (30, 40, 2)
     # 320x240 looked at, 960x480 stored: x three times, y twice.
     np.testing.assert_allclose(np.median(flow[4:-4, 4:-4], axis=(0, 1)), [12, 4], atol=0.2)
+    assert np.median(confidence[4:-4, 4:-4]) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("coarser", "back"), [(dis.Dis.coarser, (80, 106)), (raft.Raft.coarser, (240, 320))]
+)
+def test_the_way_back_is_looked_at_as_small_as_the_model_allows(monkeypatch, coarser, back):
+    model, asked = dis.load({}, {}), []
+    flow = model.flow
+    monkeypatch.setattr(model, "coarser", coarser)
+    monkeypatch.setattr(model, "flow", lambda a, b: asked.append((a, b)) or flow(a, b))
+    earlier, later = texture(), np.roll(texture(), 5, axis=1)
+    found, confidence = cell_flow(model, earlier, later)
+    assert [a.shape[:2] for a, _ in asked] == [(240, 320), back]
+    if coarser == 1:  # the arrays themselves, by which a model knows what it has encoded
+        assert asked[1][0] is later
+        assert asked[1][1] is earlier
+    np.testing.assert_allclose(np.median(found[4:-4, 4:-4], axis=(0, 1)), [5, 0], atol=0.2)
     assert np.median(confidence[4:-4, 4:-4]) > 0.8
 
 

@@ -59,7 +59,7 @@ class Reads(Thresholds):
 
     accepts_text = True
 
-    def from_text(self, encoded, concepts, threshold=0.25):
+    def from_text(self, encoded, concepts, threshold=0.5):
         height, width = encoded.shape
         boxes = np.array([[0, 0, width, height]] * len(concepts), np.float32)
         found = Detections(boxes, np.full(len(concepts), 0.6, np.float32), tuple(concepts))

@@ -170,9 +170,13 @@ class Segmenter(Protocol):
         ...
 
     def from_text(
-        self, encoded: Any, concepts: Sequence[str], threshold: float = 0.25
+        self, encoded: Any, concepts: Sequence[str], threshold: float = 0.5
     ) -> tuple[Detections, Masks]:
-        """Every instance of every concept. Raises ModelError where `accepts_text` is False."""
+        """Every instance of every concept whose score exceeds `threshold`.
+
+        Raises:
+            ModelError: `accepts_text` is False.
+        """
         ...
 
 
@@ -342,7 +346,13 @@ class DepthEstimator(Protocol):
 
 @runtime_checkable
 class FlowEstimator(Protocol):
-    """Dense optical flow."""
+    """Dense optical flow.
+
+    Attributes:
+        coarser: how many times smaller the images may be where its flow is only to be checked.
+    """
+
+    coarser: int
 
     def flow(self, image_a: ImageHW3, image_b: ImageHW3) -> F32:
         """HxWx2 float32, pixels that each point of `a` moves to reach `b` (u right, v down)."""

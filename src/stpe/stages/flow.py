@@ -20,7 +20,7 @@ COLUMNS = (
     "flow_confidence",
 )
 _CELL = 8  # pixels of the motion grid
-_SMALL = 3  # the backward pass looks at images this many times smaller
+_SMALL = 3  # texture is looked for in an image this many times smaller
 # Texture whose weaker gradient is below one grey level in 255 a pixel is not told from noise.
 _NOISE = np.float32((0.8 / 255) ** 2)
 
@@ -60,11 +60,12 @@ def cell_flow(
 ) -> tuple[F32, NDArray[np.float32]]:
     """Flow hxwx2 (pixels of these images) at the centres of hxw cells, and its confidence hxw.
 
-    Confidence is agreement times texture. Agreement is one where following the flow there and a
-    coarser backward flow home ends where it began, and falls off with the squared gap relative
-    to the tolerance of Sundaram et al. 2010 (ECCV, "Dense point trajectories by GPU-accelerated
-    large displacement optical flow"); it is zero where the flow leaves the image. Texture is the
-    weaker eigenvalue of the gradient's structure tensor against sensor noise.
+    Confidence is agreement times texture. Agreement is one where following the flow there and the
+    backward flow home (of images as much smaller as the model allows) ends where it began, and
+    falls off with the squared gap relative to the tolerance of Sundaram et al. 2010 (ECCV, "Dense
+    point trajectories by GPU-accelerated large displacement optical flow"); it is zero where the
+    flow leaves the image. Texture is the weaker eigenvalue of the gradient's structure tensor
+    against sensor noise.
     """
     height, width = earlier.shape[:2]
     rows, columns = -(-height // _CELL), -(-width // _CELL)
@@ -73,13 +74,11 @@ def cell_flow(
     target_y = (np.arange(rows, dtype=np.float32) + 0.5)[:, None] * height / rows - 0.5
     target_y = target_y + flow[..., 1]
 
-    small = max(1, width // _SMALL), max(1, height // _SMALL)
-    small_earlier, small_later = (
-        cv2.resize(image, small, interpolation=cv2.INTER_AREA) for image in (earlier, later)
-    )
-    scale = np.array([width / small[0], height / small[1]], np.float32)
+    back_later, back_earlier = (_smaller(image, model.coarser) for image in (later, earlier))
+    small_height, small_width = back_later.shape[:2]
+    scale = np.array([width / small_width, height / small_height], np.float32)
     back = cv2.remap(
-        model.flow(small_later, small_earlier) * scale,
+        model.flow(back_later, back_earlier) * scale,
         ((target_x + 0.5) / scale[0] - 0.5).astype(np.float32),
         ((target_y + 0.5) / scale[1] - 0.5).astype(np.float32),
         cv2.INTER_LINEAR,
@@ -89,9 +88,17 @@ def cell_flow(
     agreement = np.exp(-gap / (0.01 * ((flow**2).sum(axis=2) + (back**2).sum(axis=2)) + 0.5))
     inside = (target_x >= 0) & (target_x < width) & (target_y >= 0) & (target_y < height)
 
-    gray = cv2.cvtColor(small_earlier, cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(_smaller(earlier, _SMALL), cv2.COLOR_RGB2GRAY)
     edge = _cells(cv2.cornerMinEigenVal(gray, 5, 3), rows, columns)
     return flow, np.asarray(agreement * inside * edge / (edge + _NOISE), np.float32)
+
+
+def _smaller(image: ImageHW3, times: int) -> ImageHW3:
+    if times == 1:
+        return image  # the array itself: by it a model knows what it has seen
+    height, width = image.shape[:2]
+    size = max(1, width // times), max(1, height // times)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _cells(image: F32, rows: int, columns: int) -> F32:

@@ -354,7 +354,7 @@ class Session:
             return [], ()
         models = self._models
         if models.segmenter.accepts_text:
-            found, masks = models.segmenter.from_text(look.encoded, texts, TEXT_THRESHOLD)
+            found, masks = models.segmenter.from_text(look.encoded, texts)
             words = list(found.labels)
         else:
             looked = look_for(texts, models.detector.labels, models.text_embedder)

@@ -30,6 +30,8 @@ _SMALLEST = 32  # below this a side has no coarse level; such images are padded
 class Dis:
     """Role FlowEstimator."""
 
+    coarser = 3
+
     def __init__(self, refinement: int) -> None:
         self._refinement = refinement
         self._local = threading.local()

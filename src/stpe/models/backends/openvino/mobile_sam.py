@@ -141,7 +141,7 @@ class MobileSam:
         return Masks(masks, np.clip(quality[0], 0, 1).astype(np.float32))
 
     def from_text(
-        self, encoded: Encoded, concepts: Sequence[str], threshold: float = 0.25
+        self, encoded: Encoded, concepts: Sequence[str], threshold: float = 0.5
     ) -> NoReturn:
         """Raises ModelError: this model does not read text."""
         raise ModelError("MobileSAM takes boxes and points, not text; use a segmenter that does")

@@ -32,6 +32,8 @@ class Raft:
     """Role FlowEstimator. Memory grows with the square of the area that is looked at, so images
     above `pixels` are looked at smaller and their flow enlarged."""
 
+    coarser = 1  # its cells are 8 pixels
+
     def __init__(
         self, encode: Session, update: Session, enlarge: Session, iterations: int, pixels: int
     ) -> None:

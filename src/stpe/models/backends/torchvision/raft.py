@@ -65,6 +65,8 @@ class Raft:
     be written to meanwhile.
     """
 
+    coarser = 1  # its cells are 8 pixels
+
     def __init__(self, network: RaftNetwork, iterations: int, pixels: int) -> None:
         self._network = network
         self._iterations = iterations
@@ -220,7 +222,8 @@ def _import() -> tuple[Any, Any, Any]:
 
 
 def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> Raft:
-    """Options: `network` (raft_large, the default, or raft_small), `iterations` (default 12),
+    """Options: `network` (raft_large, the default, or raft_small), `iterations` (default 12, as
+    torchvision's own forward has it: `num_flow_updates` of torchvision.models.optical_flow.RAFT),
     `pixels` (largest area looked at; default 1280 * 720 on a GPU, 640 * 480 on a CPU)."""
     options = {"dtype": "float32", **options}
     kind = options.get("network", "raft_large")

@@ -92,9 +92,13 @@ class Sam3:
         return encoded
 
     def from_text(
-        self, encoded: Encoded, concepts: Sequence[str], threshold: float = 0.25
+        self, encoded: Encoded, concepts: Sequence[str], threshold: float = 0.5
     ) -> tuple[Detections, Masks]:
-        """Every instance of every concept whose score exceeds `threshold`, best first."""
+        """Every instance of every concept whose score exceeds `threshold`, best first.
+
+        The default is that of Meta's `Sam3Processor` (github.com/facebookresearch/sam3,
+        sam3/model/sam3_image_processor.py, `confidence_threshold`).
+        """
         found: list[_Instances] = self._detector.batched(
             concepts,
             partial(self._find, encoded, threshold),
