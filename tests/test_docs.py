@@ -49,6 +49,19 @@ def test_commands_in_pages_are_ones_that_there_are() -> None:
         command.make_parser(click.Context(command)).parse_args(words)  # raises for wrong options
 
 
+def test_commands_that_no_test_runs_say_before_them_what_they_need() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        if page.name in ("README.md", "actions.md"):
+            continue
+        for block in re.finditer(r"^```(?:sh|bash)?\n(.*?)^```$", text, re.M | re.S):
+            run_on_a_server = "curl -s " in block[1] and "pip " not in block[1]
+            typed = re.search(r"^(stpe (?!.*--help)|pip|docker|python|curl) ?", block[1], re.M)
+            if typed and not run_on_a_server:
+                before = text[: block.start()].rsplit("\n#", 1)[-1]
+                assert "need" in before.lower(), f"{page.name}: {block[1]}"
+
+
 def test_python_in_pages_compiles_and_imports_what_there_is() -> None:
     found = [code for page in PAGES for code in blocks(page, "python", "py")]
     assert len(found) > 8

@@ -3,7 +3,10 @@
 import base64
 import io
 import json
+import re
+import shutil
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -346,16 +349,61 @@ def test_runpods_own_server_runs_the_handler(tmp_path, quick, clips):
         assert worker.http.post("/runsync", json=flat).json()["output"]["count"] == 1
 
 
-def test_the_examples_of_the_documentation_run(quick, tmp_path, monkeypatch, capsys):
-    text = (Path(__file__).resolve().parents[2] / "docs" / "jobs.md").read_text()
-    over_http, in_process = (block.split("```")[0] for block in text.split("```python\n")[1:])
-    toys.write_clip(tmp_path / "clip.mp4", seconds=3)
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A folder with the files that the pages name."""
+    for name in ("clip.mp4", "film.mp4"):
+        toys.write_clip(tmp_path / name, seconds=3)
     monkeypatch.chdir(tmp_path)
-    exec(over_http.replace("http://127.0.0.1:8000", str(quick.http.base_url)), {})
+    return tmp_path
+
+
+def written(page, language, running):
+    """Code of a page in one language, for this server."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / page).read_text()
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+    return [code.replace("http://127.0.0.1:8000", str(running.http.base_url)) for code in found]
+
+
+def test_the_examples_of_the_documentation_run(quick, desk, monkeypatch, capsys):
+    over_http, in_process = written("jobs.md", "python", quick)
+    exec(over_http, {})
     said = capsys.readouterr().out
     assert "COMPLETED 1.0" in said
     assert "num_frames" in said
+    (client,) = written("serving.md", "py", quick)
+    exec(client, {})
+    assert "COMPLETED 1.0" in capsys.readouterr().out
+    sdk = pytest.importorskip("runpod")
+    for name in ("endpoint_url_base", "api_key"):
+        monkeypatch.setattr(sdk, name, None)
+    (by_sdk,) = written("jobs.md", "py", quick)
+    exec(by_sdk, {})
+    assert "embedding" in capsys.readouterr().out
     monkeypatch.setenv("STPE_SERVE_PROFILE", "embedded")
-    monkeypatch.setenv("STPE_JOBS_DATASET", str(tmp_path / "dataset"))
+    monkeypatch.setenv("STPE_JOBS_DATASET", str(desk / "dataset"))
     exec(in_process, {})
     assert "healthy" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not shutil.which("jq") or not shutil.which("curl"), reason="needs curl and jq")
+def test_the_commands_of_the_documentation_run(quick, desk):
+    block = written("jobs.md", "sh", quick)[0].replace("stpe serve &", "")
+    begin, after = block.split("\n\ncurl", 1)
+    sent = json.loads(typed(begin))
+    assert sent["operation"] == "process_video"
+    quick.until(sent["id"], "COMPLETED")
+    steps, _ = after.split("# the prototype's way of sending")  # which fetches from the internet
+    server = begin.splitlines()[1]
+    said = typed(f"{server}\ncurl{steps}".replace("62fa24...", sent["id"]))
+    assert said.count(sent["id"]) > 3
+    assert "data: {" in said
+    assert '"dim":384' in said
+
+
+def typed(script):
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
