@@ -37,12 +37,13 @@ class Sound:
             opened = open_container(media, Limits())
         except (SourceError, OSError):
             return  # pictures in a folder or ZIP
-        if not opened.streams.audio:
+        known = [stream for stream in opened.streams.audio if stream.codec_context]
+        if not known:
             opened.close()
             return
         self._source = opened
-        heard = opened.streams.audio[0]
-        if heard.codec_context.name in _COPIED:
+        heard = known[0]
+        if heard.codec_context.codec.canonical_name in _COPIED:
             self._stream = container.add_stream_from_template(heard)
             self._packets = self._copied(heard)
         else:
