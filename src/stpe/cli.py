@@ -219,6 +219,8 @@ def plan(source: str, out: Path | None, as_json: bool, **chosen: Any) -> None:
         Engine(chosen["profile"], overrides(chosen["models"])) as engine,
         open_source(found.uris[0]) as opened,
     ):
+        for line in engine.selection.falls:
+            print(f"profile {line}", file=sys.stderr)
         planned = engine.plan(**arguments(chosen), state=states[0], camera=cameras[0] or "")
         document = describe(planned, opened.info)
         if out is not None:
@@ -507,6 +509,11 @@ def list_(profile: str | None, as_json: bool) -> None:
     from stpe.models.inventory import list_models
 
     rows = list_models(profile)
+    if profile is not None:
+        from stpe.models.loader import resolve
+
+        for line in resolve(profile).falls:
+            print(f"profile {line}", file=sys.stderr)
     if as_json:
         print_json(rows)
     else:

@@ -317,8 +317,12 @@ class Engine:
             except UsageError:  # all that is asked for would come from logs
                 raise unread[0] from None
 
+        for line in self.selection.falls:
+            watcher.note(f"profile {line}")
         plan = usual()
+        loader.refuse_gaps(self.selection, plan.roles)
         while not self._fetch({r for n in plan.nodes for r in n.roles}, watcher):
+            loader.refuse_gaps(self.selection, plan.roles)
             choose.cache_clear()
             plan = usual()
         watcher.sources(len(uris))

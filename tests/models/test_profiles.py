@@ -1,9 +1,15 @@
 """Which profile `auto` takes, and what it says of the others."""
 
+import importlib.util
+from dataclasses import replace
+
+import cv2
+import numpy as np
 import pytest
 
+from stpe.errors import ModelError
 from stpe.models.catalog import HubSource, UrlSource, catalog
-from stpe.models.loader import resolve
+from stpe.models.loader import refuse_gaps, resolve
 from stpe.models.machine import Gpu, best, gpu
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -80,8 +86,37 @@ def test_a_package_that_is_missing_is_made_up_for_and_said():
     except (ImportError, RuntimeError):
         assert selection.models["flow"].id == "raft-things"
         assert "flow is raft-things, as for raft-large torch" in selection.reason
+        assert any("flow is raft-things" in line for line in selection.falls)
     else:
         assert selection.models["flow"].id == "raft-large"
+
+
+def test_a_named_gpu_profile_with_gaps_refuses_before_it_runs(monkeypatch, tmp_path, capfd):
+    from stpe import cli
+
+    real = importlib.util.find_spec
+    lacking = ("torch", "transformers")
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n, *a: None if n in lacking else real(n, *a)
+    )
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(frames / f"{number}.png"), np.full((48, 64, 3), 80 * number, np.uint8))
+    call = ["process", str(frames), "--out", str(tmp_path / "out"), "--profile", "flagship"]
+    assert cli.run(call) == ModelError.exit_code
+    *before, refusal = capfd.readouterr().err.strip().splitlines()
+    assert any("runs on the CPU" in line or "run on the CPU" in line for line in before)
+    assert "pip install 'stpe[flagship]'" in refusal
+    assert refusal.count("torch is not installed") == 1
+    assert "captioner" in refusal
+    assert "detector" in refusal
+    missing = {"detector": "rf-detr-large: its weights cannot be had", "pose": "turned off"}
+    gaps = replace(resolve("flagship"), missing=missing, named=frozenset(["pose"]))
+    with pytest.raises(ModelError, match="detector: its weights cannot be had"):
+        refuse_gaps(gaps, ["detector", "pose"])
+    refuse_gaps(gaps, ["pose"])
+    refuse_gaps(replace(gaps, asked=False), ["detector"])
 
 
 def test_results_of_another_version_of_a_backend_are_others() -> None:

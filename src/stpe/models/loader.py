@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Selection:
         models: role to model, for the roles that can be played here.
         missing: role to why no model plays it. Every role is in one of the two.
         named: roles whose model the user chose.
+        asked: whether the user named the profile.
+        falls: what runs elsewhere or as another model than the profile has it; a line each.
     """
 
     profile: str
@@ -48,6 +50,8 @@ class Selection:
     models: Mapping[str, Model]
     missing: Mapping[str, str]
     named: frozenset[str] = field(default_factory=frozenset)
+    asked: bool = False
+    falls: tuple[str, ...] = ()
 
 
 def resolve(profile: str = "auto", overrides: Mapping[str, str] | None = None) -> Selection:
@@ -71,7 +75,9 @@ def resolve(profile: str = "auto", overrides: Mapping[str, str] | None = None) -
     name, reason = best(gpu(), overrides) if profile == "auto" else (profile, "it was asked for")
     taken = catalog().profile(name)
     chosen = taken.roles
-    notes = [reason]
+    falls: list[str] = []
+    if taken.device != "cpu" and isinstance(device := gpu(), str):
+        falls.append(f"{name} is made for a GPU; its models run on the CPU, as {device}")
 
     models: dict[str, Model] = {}
     missing: dict[str, str] = {}
@@ -86,7 +92,7 @@ def resolve(profile: str = "auto", overrides: Mapping[str, str] | None = None) -
         model = _named(role, override, chosen) if override else catalog().model(chosen[role])
         obstacle = why_not(model)
         if obstacle is not None and override is None and role in taken.instead:
-            notes.append(f"{role} is {taken.instead[role]}, as for {model.id} {obstacle}")
+            falls.append(f"{role} is {taken.instead[role]}, as for {model.id} {obstacle}")
             model = catalog().model(taken.instead[role])
             obstacle = why_not(model)
         if obstacle is None:
@@ -100,7 +106,15 @@ def resolve(profile: str = "auto", overrides: Mapping[str, str] | None = None) -
         if absent:
             del models[role]
             missing[role] = f"{model.id} is made of {', '.join(model.parts)}: no {absent[0]}"
-    return Selection(name, "; ".join(notes), models, missing, frozenset(overrides))
+    return Selection(
+        name,
+        "; ".join([reason, *falls]),
+        models,
+        missing,
+        frozenset(overrides),
+        profile != "auto",
+        tuple(falls),
+    )
 
 
 def prepare(selection: Selection, progress: Progress = silent) -> Selection:
@@ -132,12 +146,37 @@ def prepare(selection: Selection, progress: Progress = silent) -> Selection:
         for part in model.parts:
             if part in failed:
                 failed.setdefault(role, f"{model.id} is made of {part}: {failed[part]}")
-    return Selection(
-        selection.profile,
-        selection.reason,
-        {r: _pinned(model) for r, model in selection.models.items() if r not in failed},
-        {**selection.missing, **failed},
-        selection.named,
+    return replace(
+        selection,
+        models={r: _pinned(model) for r, model in selection.models.items() if r not in failed},
+        missing={**selection.missing, **failed},
+    )
+
+
+def refuse_gaps(selection: Selection, roles: Iterable[str]) -> None:
+    """Refuse a GPU profile that the user named where it lacks models that a run needs.
+
+    Args:
+        selection: of `resolve` or `prepare`.
+        roles: that the run would use.
+
+    Raises:
+        ModelError: names each role that is missing, why, and how to go on.
+    """
+    taken = catalog().profile(selection.profile)
+    if not selection.asked or taken.device == "cpu":
+        return
+    gaps = (set(roles) & set(taken.roles) & set(selection.missing)) - selection.named
+    if not gaps:
+        return
+    why: dict[str, list[str]] = {}  # a reason that several roles share is said once
+    for role in sorted(gaps):
+        model, colon, reason = selection.missing[role].partition(": ")
+        why.setdefault(reason if colon else model, []).append(role)
+    told = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in why.items())
+    raise ModelError(
+        f"profile {selection.profile} lacks models that this run needs: {told}. "
+        f"Get them, or leave roles out with --model role=none, or take --profile auto"
     )
 
 

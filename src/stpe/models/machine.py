@@ -21,6 +21,7 @@ from stpe.models.catalog import (
     UrlSource,
     catalog,
 )
+from stpe.models.torch_runtime.torchvision_module import why_no_torchvision
 from stpe.models.weights import cached
 
 #: Packages that an extra brings and a backend imports.
@@ -81,11 +82,29 @@ def best(device: Gpu | str, named: Container[str] = ()) -> tuple[str, str]:
     return next(iter(catalog().profiles)), "; ".join(why)
 
 
+def lacks(model: Model) -> str | None:
+    """The package that a model needs and cannot have here, and the command that brings it."""
+    install = f"run `pip install 'stpe[{model.extra}]'`"
+    for package in _EXTRAS.get(model.extra or "", ()):
+        if package == "torchvision":
+            why = why_no_torchvision()
+            if why is not None:
+                return f"{why}; {install}"
+        elif importlib.util.find_spec(package) is None:
+            return f"{package} is not installed; {install}"
+    return None
+
+
+def in_torch(model: Model) -> bool:
+    """Whether it runs on a GPU where there is one; the other backends run on the CPU."""
+    return model.extra in _EXTRAS
+
+
 def why_not(model: Model) -> str | None:
     """Why a model cannot be used on this machine, as far as can be known without a network."""
-    for package in _EXTRAS.get(model.extra or "", ()):
-        if importlib.util.find_spec(package) is None:
-            return f"{package} is not installed; run `pip install 'stpe[{model.extra}]'`"
+    package = lacks(model)
+    if package is not None:
+        return package
     try:
         module = f"stpe.models.backends.{model.backend}.{model.module}"
         spec = importlib.util.find_spec(module)

@@ -125,6 +125,13 @@ class Plan:
     selection: Choice
     known_grids: tuple[Grid, ...]
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """Every role that its stages use, those of absent stages included."""
+        names = {n.name for n in self.nodes} | set(self.absent)
+        stages = [s for s in registry.STAGES if s.name in names]
+        return frozenset(r for s in stages for r in (*s.roles, *s.optional_roles))
+
     def node(self, name: str) -> Node:
         """The node of the stage called `name`."""
         return next(n for n in self.nodes if n.name == name)

@@ -15,6 +15,7 @@ from typing import Any
 
 from stpe.errors import MissingExtraError, ModelError
 from stpe.models.torch_runtime.torch_module import importing
+from stpe.models.torch_runtime.torchvision_module import why_no_torchvision
 
 
 @contextmanager
@@ -24,6 +25,7 @@ def transformers_alone() -> Iterator[Any]:
     Raises MissingExtraError where it is not installed.
     """
     with importing:
+        why_no_torchvision()  # hides one that would break what transformers imports
         try:
             module = importlib.import_module("transformers")
         except ImportError as error:

@@ -18,6 +18,7 @@ import numpy as np
 from stpe.errors import MissingExtraError, ModelError, UsageError
 from stpe.models.roles import F32
 from stpe.models.torch_runtime.network import Network, import_torch
+from stpe.models.torch_runtime.torchvision_module import why_no_torchvision
 from stpe.video.frame import ImageHW3
 
 if TYPE_CHECKING:
@@ -206,18 +207,14 @@ def read_weights(file: Path) -> dict[str, Any]:
 
 def _import() -> tuple[Any, Any, Any]:
     """torchvision's optical flow, its grid of coordinates and its enlarging of a flow."""
-    try:
-        from torchvision.models import optical_flow
-        from torchvision.models.optical_flow import _utils
-    except ImportError as error:
+    why = why_no_torchvision()
+    if why is not None:
         raise MissingExtraError(
-            "this model needs torchvision: pip install 'stpe[torchvision]'"
-        ) from error
-    except RuntimeError as error:  # its operators were built for another torch
-        raise ModelError(
-            f"the torchvision that is installed does not fit torch {import_torch().__version__}; "
-            f"install the one that does ({error})"
-        ) from error
+            f"this model needs torchvision: {why}; run `pip install 'stpe[flagship]'`"
+        )
+    from torchvision.models import optical_flow
+    from torchvision.models.optical_flow import _utils
+
     return optical_flow, _utils.make_coords_grid, _utils.upsample_flow
 
 
