@@ -86,6 +86,7 @@ def models(save: Callable[..., tuple[Path, Any]], tmp_path: Path) -> dict[str, s
     sam3 = transformers.Sam3VideoModel(tiny_sam3()).eval()
     with torch.no_grad():  # sure that what is asked for is there
         sam3.detector_model.detr_decoder.presence_head.layer3.bias.fill_(4.0)
+        sam3.detector_model.dot_product_scoring.query_proj.weight.mul_(8)
     save_sam3(sam3, folders["segmenter"])
     return {role: str(folder) for role, folder in folders.items()}
 
