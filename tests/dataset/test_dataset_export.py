@@ -186,6 +186,7 @@ def test_a_part_of_a_video_keeps_its_times_and_rate(dataset: Dataset, tmp_path: 
         ("mot", {"fps": 10.0}, "at most 4 frames a second were analysed"),
         ("mot", {"fps": -1.0}, "give a rate above 0"),
         ("mot", {"since_s": 2.0, "until_s": 1.0}, "is not after"),
+        ("video", {"until_s": float("nan")}, "--until nan: give seconds"),
         ("mot", {"videos": ["no"]}, "no video begins with 'no'"),
     ):
         with pytest.raises(UsageError, match=said):

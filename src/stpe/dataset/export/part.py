@@ -35,6 +35,9 @@ class Part:
         if self.fps is not None and not 0 < self.fps < np.inf:
             raise UsageError(f"--fps {self.fps:g}: give a rate above 0")
         since, until = self.since_s, self.until_s
+        for option, time_s in (("--since", since), ("--until", until)):
+            if time_s is not None and np.isnan(time_s):
+                raise UsageError(f"{option} nan: give seconds on the video's clock")
         if since is not None and until is not None and not since < until:
             raise UsageError(
                 f"--until {until:g} is not after --since {since:g}: nothing is between"

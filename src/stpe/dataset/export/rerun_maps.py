@@ -52,8 +52,9 @@ def log_flow(rr: Any, recording: Any, scene: Scene, part: Part) -> None:
     names = ["pts", "flow", "flow_shape"]
     for row in _rows(scene.dataset, "motion", scene.video_id, names):
         pts = row["pts"].as_py()
+        early = part.since_s is not None and pts < part.since_s
         late = part.until_s is not None and pts >= part.until_s
-        if not row["flow"].is_valid or late or pts < (part.since_s or -np.inf):
+        if not row["flow"].is_valid or early or late:
             continue
         flow_HW2 = _array(row, "flow", "flow_shape")
         recording.set_time("pts", duration=pts)

@@ -60,7 +60,7 @@ def write_one(dataset: Dataset, video_id: str, out: Path, part: Part = WHOLE) ->
             analysed = between.analysed(frame)
             picture = drawn(shown, frame, timed.image_HW3, long_side, lines, analysed)
             if writer is None:
-                end_s = part.until_s or shown.end_s
+                end_s = shown.end_s if part.until_s is None else part.until_s
                 sound = Sound(media, container, timed.pts, end_s)
                 writer = _Writer(container, shown, part, picture.shape[:2], timed.pts, sound)
             writer.add(picture, timed.pts, timed.end_s)
