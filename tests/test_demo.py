@@ -45,6 +45,7 @@ def test_demo_makes_everything_and_does_nothing_the_second_time(demo):
     assert open_dataset(out).tables["frames"] == 2
     assert first.summary
     assert str(out) in "\n".join(first.lines())
+    assert "state log        unverified, by frame" in first.lines()[2]  # a second proves nothing
     assert first.card.row("motion.camera_rotation_deg rotation error, median").n > 1
     assert str(first.page) in first.lines()[-1]
     assert "<svg" in first.page.read_text()

@@ -10,8 +10,8 @@ ROOT = Path(stpe.__file__).parent
 ROOMS = (
     "errors", "allocator", "strict_json", "options", "signals", "calibration", "rle", "clocks",
     "video", "geometry", "tracking", "state", "narrate", "dataset", "models", "stages", "simulate",
-    "pipeline", "engine", "evaluate", "search", "train", "demo", "serve", "client", "consume",
-    "certificates", "console", "keep", "cli", "__main__",
+    "pipeline", "engine", "evaluate", "search", "train", "certificates", "demo", "serve", "client",
+    "consume", "console", "keep", "cli", "__main__",
 )  # fmt: skip
 
 

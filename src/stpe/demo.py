@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stpe import strict_json
+from stpe.certificates import told
 from stpe.dataset.export import export
 from stpe.dataset.reader import Dataset, open_dataset
 from stpe.dataset.writer import DatasetWriter
@@ -35,6 +36,7 @@ class DemoReport:
         recording: the episode's folder with its ground truth; None where a video was given.
         files: export format to file. skipped: export format to the reason there is none.
         seconds: wall time of each step.
+        certificate: how the episode's state log fits the video; None without one.
         rows: table to number of rows. summary: the narrated summary.
         captions: a few frames, (pts, normal caption).
         result: what the engine did.
@@ -51,6 +53,7 @@ class DemoReport:
     summary: str | None
     captions: list[tuple[float, str]]
     result: Result = field(repr=False)
+    certificate: str | None = None
     card: Scorecard | None = field(default=None, repr=False)
     page: Path | None = None
 
@@ -61,6 +64,8 @@ class DemoReport:
         found = [f"{'dataset':16} {self.dataset}"]
         if self.recording is not None:
             found.append(f"{'ground truth':16} {self.recording}")
+        if self.certificate is not None:
+            found.append(f"{'state log':16} {self.certificate}")
         names = {"video": "annotated video", "sheet": "contact sheet", "rerun": "Rerun file"}
         found += [f"{names[name]:16} {path}" for name, path in self.files.items()]
         found += [f"{names[name]:16} none: {why}" for name, why in self.skipped.items()]
@@ -126,6 +131,7 @@ def run(
         begun = time.monotonic()
         evaluation = evaluate_dataset(folder, recording.truth, video_id, say)
         took["scorecard"] = time.monotonic() - begun
+    fits = dataset.arrow("videos", video_id, ["alignment"])["alignment"].drop_null().to_pylist()
     frames = dataset.arrow("frames", video_id, ["pts", "caption_normal"]).to_pylist()
     summaries = dataset.arrow("videos", video_id, ["summary"])["summary"].to_pylist()
     return DemoReport(
@@ -139,6 +145,7 @@ def run(
         summary=summaries[0] if summaries else None,
         captions=_some(frames),
         result=result,
+        certificate=told(json.loads(fits[0])) if fits else None,
         card=None if evaluation is None else evaluation.card.brief(),
         page=None if evaluation is None else evaluation.page,
     )
