@@ -21,7 +21,7 @@ WRITING_S = 0.02
 #: Further calls of a role's model: a frame. A segmenter decodes about 16 prompts.
 CALLS_S = {"segmenter": 0.2}
 #: The stage's own code: a frame of its grid.
-BY_FRAME_S = {"objects": 0.08, "features": 0.022, "flow": 0.008}
+BY_FRAME_S = {"objects": 0.08, "features": 0.022, "flow": 0.008, "view_shift": 0.0015}
 #: Likewise of stages that see rows and no pixels: an interval of the motion grid,
 BY_INTERVAL_S = {"camera": 0.0083}
 #: or an analysed frame.
