@@ -11,6 +11,8 @@ from flagship_reference import normalised
 torch = pytest.importorskip("torch", reason="the flagship extra is not installed")
 transformers = pytest.importorskip("transformers", reason="the flagship extra is not installed")
 
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
 from stpe.errors import ModelError  # noqa: E402
 from stpe.models.backends.transformers import depth_anything, dinov3  # noqa: E402
 
@@ -40,6 +42,18 @@ def test_dinov3_equals_transformers(save: Save, picture: np.ndarray) -> None:
     np.testing.assert_allclose(first.dense_hwD.reshape(60, 32), tokens[5:], atol=2e-3)
     assert first.dense_hwD.shape == (6, 10, 32)
     assert not np.allclose(first.global_D, second.global_D)
+    # A batch is prepared at once, and nothing but its pixels travels to the device.
+    network, done = embedder._network, []
+
+    class Told(TorchDispatchMode):
+        def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), named: Any = None) -> Any:
+            done.append(op.__name__.partition(".")[0])
+            return op(*args, **(named or {}))
+
+    with Told():
+        network.pixels([picture, picture[::-1].copy(), picture], (64, 96), embedder._settings)
+    assert [name for name in done if "upsample" in name] == ["_upsample_bicubic2d_aa"]
+    assert done.count("lift_fresh") == 1, "only the one new image is brought there"
     assert embedder.dimension == 32
 
 

@@ -139,3 +139,12 @@ def test_vitpose_equals_transformers(save: Save, picture: np.ndarray, experts: i
     (alone,) = estimator.joints(picture, boxes[2:])
     np.testing.assert_allclose(whole.keypoints_N173[0], alone, atol=1e-4)
     assert estimator.joints(picture, np.zeros((0, 4), np.float32)).shape == (0, 17, 3)
+    # People of several frames are looked at together.
+    passes = []
+    estimator._network.model.register_forward_hook(lambda *_: passes.append(1))
+    mirrored = picture[:, ::-1].copy()
+    both = estimator.estimate([picture, mirrored], 0.0)
+    assert len(passes) == 1
+    for poses, image in zip(both, (picture, mirrored), strict=True):
+        (alone,) = estimator.joints(image, boxes[2:])
+        np.testing.assert_allclose(poses.keypoints_N173[0], alone, atol=1e-2)

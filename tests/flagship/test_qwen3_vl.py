@@ -77,6 +77,11 @@ def test_equals_transformers(saved: tuple[Path, Any], picture: np.ndarray) -> No
         )[0, inputs["input_ids"].shape[1] :]
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     assert told == parse(tokenizer.decode(answer, skip_special_tokens=True))
+    # What is compiled on a GPU decodes on a cache of one size, to the same words.
+    compiled = qwen3_vl.compiled()
+    assert compiled.pop("compile_config").mode == "max-autotune-no-cudagraphs"
+    captioner._decoding = compiled
+    assert captioner.caption(images, "A dog <|im_end|>.", "At the beach", "A cat.") == told
 
 
 def test_it_speaks_beside_the_facts(saved: tuple[Path, Any], picture: np.ndarray) -> None:

@@ -171,6 +171,27 @@ def test_the_image_is_encoded_once(
     assert len(passes) == 1
 
 
+def test_a_replayed_graph_that_writes_to_one_place_changes_no_answer(
+    segmenter: sam3.Sam3, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = np.array([[20, 10, 70, 80]], np.float32)
+    expected = segmenter.from_boxes(segmenter.encode(picture), box).masks_NHW
+    backbone, place = segmenter._detector.model.vision_encoder.backbone, []
+    forward = backbone.forward
+
+    def replay(*args: Any, **named: Any) -> Any:
+        answer = forward(*args, **named)
+        place.append(answer.last_hidden_state)
+        answer.last_hidden_state = place[0].copy_(answer.last_hidden_state)
+        return answer
+
+    monkeypatch.setattr(backbone, "forward", replay)
+    monkeypatch.setattr(segmenter._detector, "_replayed", True)
+    encoded = segmenter.encode(picture)
+    segmenter.encode(np.zeros_like(picture))
+    assert (segmenter.from_boxes(encoded, box).masks_NHW == expected).all()
+
+
 def test_a_folder_without_tokenizer_is_one_line(folder: Path) -> None:
     for file in folder.glob("tokenizer*"):
         file.unlink()

@@ -200,6 +200,7 @@ class Batches:
             with (
                 self._memory.turn(self._network, need, measure=fresh) as peak,
                 import_torch().inference_mode(),
+                self._network.on_its_stream(),
             ):
                 found = step(items)
         except Exception as error:

@@ -17,15 +17,19 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stpe.errors import ModelError
 from stpe.models.memory.costs import Costs, weights_bytes
 from stpe.models.memory.planner import ModelMemory, memory_of
 from stpe.models.torch_runtime.batches import Batches
 from stpe.models.torch_runtime.graphs import Graphs
 from stpe.models.torch_runtime.precision import run_in_bfloat16
+from stpe.models.torch_runtime.streams import stream_on, working_on
 from stpe.models.torch_runtime.torch_module import import_torch
 from stpe.models.torch_runtime.transformers_module import from_transformers, transformers_alone
-from stpe.models.torch_runtime.uploads import uploads_to
+from stpe.models.torch_runtime.uploads import sent, uploads_to
 from stpe.video.frame import ImageHW3
 
 if TYPE_CHECKING:
@@ -48,6 +52,7 @@ class Network:
         coarse: paths of the submodules that bfloat16 is good enough for. Where they are named and
             `dtype` is bfloat16, the weights are float32, these run under autocast in bfloat16 and
             answer in float32, and the rest is float32 throughout.
+        beside: a network on the same device that hands it tensors; they share a stream.
 
     Raises:
         MissingExtraError: torch or transformers is not installed.
@@ -62,6 +67,7 @@ class Network:
         options: Mapping[str, Any],
         parts: Sequence[str] = ("",),
         coarse: Sequence[str] = (),
+        beside: Network | None = None,
     ) -> None:
         torch = import_torch()
         self.device: str = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -81,6 +87,9 @@ class Network:
         self._kind = kind
         self._memory = memory_of(self.device)
         self._fixed = on_gpu and bool(options.get("compile") or options.get("graphs"))
+        self._replayed = self._fixed and bool(options.get("graphs"))
+        self._stream: Any = stream_on(self.device) if beside is None else beside._stream
+        self._statistics: dict[tuple[float, ...], Any] = {}
         begun = time.perf_counter()
         with self._memory.loading(self, self.weights_bytes):
             self.model: Any = self._ready().to(self.device)
@@ -129,7 +138,7 @@ class Network:
         """The network on the CPU, ready for inference."""
         model = self.read(self._kind).eval()
         for part in self._coarse:
-            run_in_bfloat16(model.get_submodule(part))
+            run_in_bfloat16(model.get_submodule(part), self.device)
         return model
 
     def processor(self, kind: str = "image") -> dict[str, Any]:
@@ -166,28 +175,47 @@ class Network:
         self, images: Sequence[ImageHW3], size: tuple[int, int], settings: Mapping[str, Any]
     ) -> torch.Tensor:
         """N x 3 x height x width in the model's dtype, from images on the device; see `prepare`."""
-        planes = (self.uploads.get(image)[None] for image in images)
-        return import_torch().cat([self.prepare(plane, size, settings) for plane in planes])
+        planes = [self.uploads.get(image) for image in images]
+        return self.prepare(import_torch().stack(planes), size, settings)
+
+    def sent(self, host: NDArray[Any]) -> torch.Tensor:
+        """An array on the device, without waiting for the copy; it is not written to again."""
+        return sent(import_torch().from_numpy(np.ascontiguousarray(host)), self.device)
 
     def prepare(
         self, planes_N3HW: torch.Tensor, size: tuple[int, int], settings: Mapping[str, Any]
     ) -> torch.Tensor:
-        """uint8 planes in the model's dtype: resized to `size` (height, width) with antialiasing,
-        in 0..1, normalised by `image_mean` and `image_std` where they are set."""
+        """uint8 planes on the device in the model's dtype: resized to `size` (height, width) with
+        antialiasing, in 0..1, normalised by `image_mean` and `image_std` where they are set. All
+        of them at once."""
         torch = import_torch()
         mode = {2: "bilinear", 3: "bicubic"}.get(settings.get("resample", 2), "bilinear")
-        planes = planes_N3HW.to(self.device, torch.float32) / 255
+        planes = planes_N3HW.float() / 255
         if planes.shape[-2:] != size:
             planes = torch.nn.functional.interpolate(
                 planes, size, mode=mode, antialias=True, align_corners=False
             ).clamp_(0, 1)
         if settings.get("do_normalize", "image_mean" in settings):
-            mean, std = (
-                torch.tensor(settings[key], device=self.device).view(1, -1, 1, 1)
-                for key in ("image_mean", "image_std")
-            )
+            mean, std = (self._colours(settings[key]) for key in ("image_mean", "image_std"))
             planes = (planes - mean) / std
         return planes.to(self.dtype)
+
+    def _colours(self, values: Sequence[float]) -> torch.Tensor:
+        """One number a channel on the device, copied there once."""
+        key = tuple(values)
+        if key not in self._statistics:
+            held = np.array(key, np.float32).reshape(1, -1, 1, 1)
+            self._statistics[key] = self.sent(held)
+        return self._statistics[key]
+
+    def kept(self, answer: torch.Tensor) -> torch.Tensor:
+        """An answer of one of the `parts` that is read after this turn: a replayed graph writes its
+        next answer to the same place."""
+        return answer.clone() if self._replayed else answer
+
+    def on_its_stream(self) -> AbstractContextManager[None]:
+        """Work inside runs beside that of other networks on the device, and is done at the end."""
+        return working_on(self._stream)
 
     def batched(
         self,

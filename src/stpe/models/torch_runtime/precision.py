@@ -12,11 +12,11 @@ from typing import Any
 from stpe.models.torch_runtime.torch_module import import_torch
 
 
-def run_in_bfloat16(module: Any) -> None:
-    """From now on the module's forward runs under autocast in bfloat16; its weights stay as they
-    are, and tensors in its answer are float32."""
+def run_in_bfloat16(module: Any, device: str) -> None:
+    """From now on the module's forward runs under autocast in bfloat16 on the device; its weights
+    stay as they are, and tensors in its answer are float32."""
     torch = import_torch()
-    forward = module.forward
+    forward, kind = module.forward, device.partition(":")[0]
 
     def finer(value: Any) -> Any:
         coarse = isinstance(value, torch.Tensor) and value.dtype == torch.bfloat16
@@ -24,8 +24,7 @@ def run_in_bfloat16(module: Any) -> None:
 
     @functools.wraps(forward)
     def under_autocast(*args: Any, **named: Any) -> Any:
-        device = next(module.parameters()).device.type
-        with torch.autocast(device, torch.bfloat16):
+        with torch.autocast(kind, torch.bfloat16):
             answer = forward(*args, **named)
         return torch.utils._pytree.tree_map(finer, answer)
 

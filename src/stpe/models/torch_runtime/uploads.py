@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     import torch
 
 
+def sent(host: torch.Tensor, device: str) -> torch.Tensor:
+    """A tensor of the CPU on a device, without waiting: to a GPU through pinned memory."""
+    if not device.startswith("cuda"):
+        return host.to(device)
+    return host.pin_memory().to(device, non_blocking=True)
+
+
 class Uploads:
     """The images most recently copied to one device, at most `budget` bytes of them.
 
@@ -62,7 +69,7 @@ class Uploads:
         if self._stream is None:
             self._stream = torch.cuda.Stream(self._device)
         with torch.cuda.stream(self._stream):
-            tensor = host.pin_memory().to(self._device, non_blocking=True).permute(2, 0, 1)
+            tensor = sent(host, self._device).permute(2, 0, 1)
             return tensor, self._stream.record_event()
 
     def clear(self) -> None:

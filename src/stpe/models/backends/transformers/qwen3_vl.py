@@ -10,6 +10,7 @@ from stpe.errors import UsageError
 from stpe.models.backends.openvino.fit import fit_size
 from stpe.models.captioning import SYSTEM, Level, parse, prompt
 from stpe.models.torch_runtime.network import Network, import_torch
+from stpe.models.torch_runtime.transformers_module import from_transformers
 from stpe.video.frame import ImageHW3
 
 if TYPE_CHECKING:
@@ -23,9 +24,13 @@ class Qwen3VL:
         network: Qwen3VLForConditionalGeneration.
         tokens: words of an answer, at most.
         side: each image is resized to about side x side pixels, its aspect kept.
+        decoding: more for `generate`; see `compiled`.
     """
 
-    def __init__(self, network: Network, tokens: int, side: int) -> None:
+    def __init__(
+        self, network: Network, tokens: int, side: int, decoding: Mapping[str, Any]
+    ) -> None:
+        self._decoding = decoding
         self._network = network
         self._tokens = tokens
         self._side = side
@@ -52,7 +57,7 @@ class Qwen3VL:
         def generate() -> Any:
             given = self._inputs(images, question)
             answer = self._network.model.generate(
-                **given, max_new_tokens=self._tokens, do_sample=False
+                **given, max_new_tokens=self._tokens, do_sample=False, **self._decoding
             )
             return answer[0, given["input_ids"].shape[1] :].tolist()
 
@@ -109,8 +114,21 @@ class Qwen3VL:
         self._network.close()
 
 
+def compiled() -> dict[str, Any]:
+    """For `generate`: each step of decoding runs compiled, on a cache of one size. Not recorded as
+    CUDA graphs: those of torch's compiler belong to one thread, and captions come from any."""
+    config = from_transformers("CompileConfig")(mode="max-autotune-no-cudagraphs")
+    return {"cache_implementation": "static", "compile_config": config}
+
+
 def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> Qwen3VL:
     """From a hub repository's folder; `tokens` (default 512) bounds the answer, `side` (default
-    640) the size of what the model sees of an image."""
-    network = Network("Qwen3VLForConditionalGeneration", files["repository"], options)
-    return Qwen3VL(network, options.get("tokens", 512), options.get("side", 640))
+    640) the size of what the model sees of an image. `graphs` does what `compile` does."""
+    wanted = {**options, "compile": options.get("compile") or options.get("graphs")}
+    wanted["graphs"] = False
+    network = Network(
+        "Qwen3VLForConditionalGeneration", files["repository"], wanted, ("model.visual",)
+    )
+    on_gpu = network.device.startswith("cuda")
+    decoding = compiled() if wanted["compile"] and on_gpu else {}
+    return Qwen3VL(network, options.get("tokens", 512), options.get("side", 640), decoding)

@@ -86,7 +86,8 @@ class Sam3:
             pixels = self._detector.pixels([image], (self._side, self._side), self._settings)
             vision = self._detector.model.vision_encoder(pixels)
             levels, place = list(vision.fpn_hidden_states[:-1]), vision.fpn_position_encoding[-2]
-            return Encoded(vision.last_hidden_state, Scene(levels, place), height, width)
+            tokens = self._detector.kept(vision.last_hidden_state)
+            return Encoded(tokens, Scene(levels, place), height, width)
 
         encoded: Encoded = self._detector.call(f"image of {width}x{height}", look)
         return encoded
@@ -250,6 +251,8 @@ def load(files: Mapping[str, Path], options: Mapping[str, Any]) -> Sam3:
     if prompts < 1:
         raise UsageError("option prompts must be positive")
     with detector.pinned():  # until they share weights, one could be moved out for the other
-        tracker = Network("Sam3TrackerModel", files["repository"], options, (), (BACKBONE,))
+        tracker = Network(
+            "Sam3TrackerModel", files["repository"], options, (), (BACKBONE,), detector
+        )
         with tracker.pinned():
             return Sam3(detector, tracker, prompts)

@@ -29,7 +29,7 @@ class Look:
         self.width = width
         self._network = network
         backbone = network.model.detector_model.vision_encoder.backbone
-        self._tokens_1SD: torch.Tensor = backbone(pixels_13HW).last_hidden_state
+        self._tokens_1SD: torch.Tensor = network.kept(backbone(pixels_13HW).last_hidden_state)
 
     @cached_property
     def scene(self) -> Scene:

@@ -19,7 +19,7 @@ from stpe.models.backends.transformers.sam3_look import Look
 from stpe.models.backends.transformers.sam3_session import Session
 from stpe.models.backends.transformers.sam3_text import ConceptTexts
 from stpe.models.roles import VideoFrames
-from stpe.models.torch_runtime.network import Network, import_torch
+from stpe.models.torch_runtime.network import Network
 from stpe.video.frame import ImageHW3
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Sam3Video:
             return latest[2]
         del latest
         self._latest = None
-        plane = import_torch().from_numpy(np.array(image)).to(self.network.device).permute(2, 0, 1)
+        plane = self.network.sent(np.array(image)).permute(2, 0, 1)
         pixels = self.network.prepare(plane[None], (self._side, self._side), self._settings)
         look = Look(self.network, pixels, *image.shape[:2])
         self._latest = weakref.ref(session), index, look

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,19 @@ _PADDING = 1.25
 _SMOOTHING = 0.8
 
 
+@dataclass(frozen=True, eq=False)
+class _Person:
+    """A box in an image."""
+
+    image: ImageHW3
+    box_4: F32
+
+
 class ViTPose:
     """Roles PoseEstimator and BoxPoseEstimator.
 
-    It cannot find people: `estimate` takes every image for a picture of one person.
+    It cannot find people: `estimate` takes every image for a picture of one person. People of
+    several images share batches.
     """
 
     def __init__(self, network: Network) -> None:
@@ -36,32 +45,43 @@ class ViTPose:
 
     def estimate(self, images: Sequence[ImageHW3], threshold: float = 0.3) -> list[Poses]:
         """The one person that fills each image, where its mean score reaches `threshold`."""
+        whole = [np.array([0, 0, i.shape[1], i.shape[0]], np.float32) for i in images]
+        people = [_Person(image, box) for image, box in zip(images, whole, strict=True)]
         found = []
-        for image in images:
-            boxes_14 = np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32)
-            joints_1173 = self.joints(image, boxes_14)
-            scores_1 = joints_1173[:, :, 2].mean(1)
+        for person, joints_173 in zip(people, self._all_joints(people), strict=True):
+            scores_1 = joints_173[None, :, 2].mean(1)
             keep = scores_1 >= threshold
-            found.append(Poses(boxes_14[keep], joints_1173[keep], scores_1[keep]))
+            found.append(Poses(person.box_4[None][keep], joints_173[None][keep], scores_1[keep]))
         return found
 
     def joints(self, image: ImageHW3, boxes_N4: F32) -> F32:
         """N x 17 x 3 (x, y in pixels of the image, score in 0..1) of the person in each box."""
         if not len(boxes_N4):
             return np.zeros((0, 17, 3), np.float32)
-        boxes = list(np.asarray(boxes_N4, np.float32))
-        return np.stack(self._network.batched(boxes, partial(self._joints, image)))
+        return np.stack(
+            self._all_joints([_Person(image, box) for box in np.asarray(boxes_N4, np.float32)])
+        )
 
-    def _joints(self, image: ImageHW3, boxes: Sequence[F32]) -> list[F32]:
+    def _all_joints(self, people: Sequence[_Person]) -> list[F32]:
+        """17 x 3 of each person; those in images of one size together, whoever asks for them."""
+        found: dict[int, F32] = {}
+        sizes = dict.fromkeys(person.image.shape[:2] for person in people)
+        for height, width in sizes:
+            same = [p for p in people if p.image.shape[:2] == (height, width)]
+            joints = self._network.batched(same, self._joints, f"person in {width}x{height}")
+            found.update({id(p): j for p, j in zip(same, joints, strict=True)})
+        return [found[id(person)] for person in people]
+
+    def _joints(self, people: Sequence[_Person]) -> list[F32]:
         torch = import_torch()
-        boxes_N4 = np.stack(boxes)
+        boxes_N4 = np.stack([person.box_4 for person in people])
         centre_N2: F32 = (boxes_N4[:, :2] + boxes_N4[:, 2:]) / np.float32(2)
         width, height = (boxes_N4[:, 2:] - boxes_N4[:, :2]).T
         aspect = self._width / self._height
         width, height = np.maximum(width, height * aspect), np.maximum(height, width / aspect)
         size_N2: F32 = np.stack([width, height], 1) * np.float32(_PADDING)
         corner_N2: F32 = centre_N2 - size_N2 / np.float32(2)
-        planes = self._cut(image, corner_N2, size_N2)
+        planes = self._cut([person.image for person in people], corner_N2, size_N2)
         pixels = self._network.prepare(planes, (self._height, self._width), self._settings)
         more = {}
         if self._experts:
@@ -74,12 +94,11 @@ class ViTPose:
         scores = scores_NK.clamp(0, 1).cpu().numpy()[..., None]
         return list(np.concatenate([points_NK2, scores], -1).astype(np.float32))
 
-    def _cut(self, image: ImageHW3, corner_N2: F32, size_N2: F32) -> torch.Tensor:
-        """The boxes, bilinear, black outside the image; the first and the last sample of a row lie
-        on the box's edges."""
+    def _cut(self, images: Sequence[ImageHW3], corner_N2: F32, size_N2: F32) -> torch.Tensor:
+        """The box of each image, all of one size, bilinear, black outside the image; the first and
+        the last sample of a row lie on the box's edges."""
         torch = import_torch()
-        plane = self._network.uploads.get(image)[None].float()
-        height, width = image.shape[:2]
+        height, width = images[0].shape[:2]
         x = corner_N2[:, :1] + np.linspace(0, 1, self._width, dtype="f4") * size_N2[:, :1]
         y = corner_N2[:, 1:] + np.linspace(0, 1, self._height, dtype="f4") * size_N2[:, 1:]
         x, y = 2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1
@@ -87,11 +106,20 @@ class ViTPose:
         places = np.stack(
             [np.broadcast_to(x[:, None], shape), np.broadcast_to(y[:, :, None], shape)], -1
         )
-        return torch.nn.functional.grid_sample(
-            plane.expand(len(x), -1, -1, -1),
-            torch.from_numpy(places).to(plane.device),
-            align_corners=True,
-        )
+        at = self._network.sent(places)
+        cut, first = [], 0
+        while first < len(images):  # those of one image follow each other
+            end = first + 1
+            while end < len(images) and images[end] is images[first]:
+                end += 1
+            plane = self._network.uploads.get(images[first])[None].float()
+            cut.append(
+                torch.nn.functional.grid_sample(
+                    plane.expand(end - first, -1, -1, -1), at[first:end], align_corners=True
+                )
+            )
+            first = end
+        return torch.cat(cut)
 
     def close(self) -> None:
         """Free the weights."""

@@ -85,7 +85,7 @@ class VJEPA2:
         height, width = frames_THWC.shape[1:3]
         scale = self._short_side / min(height, width)
         rows, columns = (max(self._crop, round(side * scale)) for side in (height, width))
-        planes = import_torch().from_numpy(np.ascontiguousarray(frames_THWC)).permute(0, 3, 1, 2)
+        planes = self._network.sent(frames_THWC).permute(0, 3, 1, 2)
         clip = self._network.prepare(planes, (rows, columns), self._settings)
         top, left = (rows - self._crop) // 2, (columns - self._crop) // 2
         return clip[:, :, top : top + self._crop, left : left + self._crop]
