@@ -41,16 +41,19 @@ import transformers
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import flagship_models
+from stpe.models.clip_input import ClipInput, clip_count, trained_on
 from stpe.models.memory.planner import memory_of, told
 from stpe.models.notes import noted
 
 #: Roles whose networks are called with the same shapes again and again. The detector's can be
 #: compiled, but not recorded: RF-DETR's forward waits for a copy.
-FIXED_SHAPES = ("image_embedder", "detector", "depth", "pose", "clip_classifier")
-NOT_RECORDED = ("detector",)
+FIXED_SHAPES = (
+    "image_embedder", "detector", "depth", "pose", "clip_classifier", "segmenter", "captioner"
+)  # fmt: skip
+NOT_RECORDED = ("detector", "captioner")
 FPS = 2.0
 FLOW_FPS = 10.0
-CLIP_S = 2.56
+CHUNK_S = 16.0  # what is cut into clips at once, at these rates (stpe.pipeline.sampling)
 CONCEPTS = [f"thing {letter}" for letter in "abcde"]
 PEOPLE = 3
 #: What the first prototype takes on an H100, and what this project must stay below.
@@ -132,10 +135,23 @@ class Bench:
         blocks = self.rng.integers(0, 255, (-(-height // 8), -(-width // 8), 3), dtype=np.uint8)
         return np.kron(blocks, np.ones((8, 8, 1), np.uint8))[:height, :width].copy()
 
+    @property
+    def clip(self) -> ClipInput:
+        """What the classifier is shown."""
+        config = flagship_models.vjepa2(self.small).to_dict()
+        return trained_on(config, flagship_models.IMAGENET)
+
+    def clips_in(self, seconds: float) -> int:
+        """As the stage cuts a piece of video."""
+        return clip_count(round(seconds * self.clip.fps), self.clip.frames, resamples=False)
+
     def items(self, role: str, count: int) -> list[Any]:
         """What one call of the role is about."""
         if role == "clip_classifier":
-            return [np.stack([self.image(180, 320) for _ in range(32)]) for _ in range(count)]
+            shown = self.clip
+            size = shown.short_side, round(shown.short_side * 16 / 9)
+            frames = max(1, round(CHUNK_S * shown.fps) // self.clips_in(CHUNK_S))
+            return [np.stack([self.image(*size) for _ in range(frames)]) for _ in range(count)]
         if role == "flow":
             return list(pairwise([self.image(270, 480) for _ in range(count + 1)]))
         return [self.image() for _ in range(count)]
@@ -168,7 +184,7 @@ def one(role: str, model: Any, item: Any) -> Any:
         boxes = np.array([[i * width / 4, 20, (i + 1) * width / 4, height] for i in range(PEOPLE)])
         return model.joints(item, boxes.astype(np.float32))
     if role == "flow":
-        return model.flow(*item)
+        return model.flow(*item), model.flow(*item[::-1])  # there, and back to be checked
     if role == "clip_classifier":
         return model.classify(item)
     if role == "segmenter":
@@ -263,8 +279,6 @@ def together(bench: Bench, loads: dict[str, tuple[str, Callable[..., Any]]], roo
     seconds = bench.asked.plan_s or (60.0 if bench.on_gpu else 2.0)
     models: dict[str, Any] = {}
     for role, (_, load) in loads.items():
-        if role == "captioner":
-            continue
         try:
             models[role] = load(root / f"all-{role}", {})
         except Exception as error:
@@ -272,13 +286,16 @@ def together(bench: Bench, loads: dict[str, tuple[str, Callable[..., Any]]], roo
     frames = [bench.image() for _ in range(max(1, round(FPS * seconds)))]
     clips = bench.items("clip_classifier", 4)
     work = {role: frames for role in models if role not in ("flow", "clip_classifier")}
+    said = work.pop("captioner", [])
     if "flow" in models:
         work["flow"] = bench.items("flow", round(FLOW_FPS * seconds))
     if "clip_classifier" in models:
-        work["clip_classifier"] = [clips[i % 4] for i in range(max(1, round(seconds / CLIP_S)))]
+        chunks = [min(CHUNK_S, seconds - s) for s in np.arange(0, seconds, CHUNK_S)]
+        count = sum(bench.clips_in(chunk) for chunk in chunks)
+        work["clip_classifier"] = [clips[i % 4] for i in range(count)]
     for role, items in work.items():
         call(role, models[role], items[:2], 2)
-    spent = dict.fromkeys(work, 0.0)
+    spent = dict.fromkeys([*work, *(["captioner"] if said else [])], 0.0)
 
     def run(task: tuple[str, Any]) -> None:
         role, item = task
@@ -293,15 +310,19 @@ def together(bench: Bench, loads: dict[str, tuple[str, Callable[..., Any]]], roo
     tasks.sort(key=lambda t: t[0])
     bench.sync()
     begun = time.perf_counter()
-    with ThreadPoolExecutor(bench.threads) as pool:
+    with ThreadPoolExecutor(bench.threads) as pool, ThreadPoolExecutor(1) as teller:
+        # Captions go one after another: each is told what was said before.
+        captions = [teller.submit(run, ("captioner", frame)) for frame in said]
         list(pool.map(run, [(role, item) for _, role, item in tasks]))
+        for caption in captions:
+            caption.result()
     bench.sync()
     wall = time.perf_counter() - begun
     bench.report["plan"] = {
         "video_s": seconds,
         "wall_s": wall,
         "s_a_video_minute": wall * 60 / seconds,
-        "calls": {role: len(items) for role, items in work.items()},
+        "calls": {role: len(items) for role, items in {**work, "captioner": said}.items()},
         "waited_and_worked_s": spent,
         "memory": asdict(bench.memory.stats()),
     }

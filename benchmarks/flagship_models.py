@@ -21,6 +21,7 @@ from unittest.mock import patch
 import torch
 import transformers
 
+from stpe.models.coco import CATEGORIES
 from stpe.models.torch_runtime.network import Network
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
@@ -81,7 +82,7 @@ def entries(small: bool) -> list[Entry]:
               lambda: {"VitPoseForPoseEstimation": vitpose(small)}, {}, image_settings),
         Entry("depth", "depth-anything-large", "transformers.depth_anything",
               lambda: {"DepthAnythingForDepthEstimation": depth(small)},
-              {"side": 224 if small else 518}, image_settings),
+              {"side": 224} if small else {}, image_settings),
         Entry("clip_classifier", "vjepa2-vitg-ssv2", "transformers.vjepa2",
               lambda: {"VJEPA2ForVideoClassification": vjepa2(small)}, {}, video_settings),
         Entry("captioner", "qwen3-vl-8b", "transformers.qwen3_vl",
@@ -125,24 +126,27 @@ def dinov3(small: bool) -> Any:
 
 
 def rf_detr(small: bool) -> Any:
-    """Roboflow/rf-detr-large: DINOv2 base at 560 pixels."""
-    width = 96 if small else 768
+    """RF-DETR large of 2026 (github.com/roboflow/rf-detr, RFDETRLargeConfig): DINOv2 small with
+    patches of 16 at 704 pixels in 2 x 2 windows, 4 decoder layers, COCO's 91 classes."""
+    width = 96 if small else 384
     return transformers.RfDetrConfig(
         backbone_config={
             "model_type": "rf_detr_dinov2",
             "hidden_size": width,
             "num_hidden_layers": 12,
-            "num_attention_heads": 4 if small else 12,
-            "image_size": 224 if small else 560,
-            "num_windows": 4,
-            "out_features": ["stage2", "stage5", "stage8", "stage11"],
+            "num_attention_heads": 4 if small else 6,
+            "image_size": 224 if small else 704,
+            "patch_size": 16,
+            "num_windows": 2,
+            "out_features": ["stage3", "stage6", "stage9", "stage12"],
         },
-        d_model=64 if small else 384,
-        decoder_self_attention_heads=4 if small else 12,
-        decoder_cross_attention_heads=4 if small else 24,
+        d_model=64 if small else 256,
+        decoder_layers=4,
+        decoder_self_attention_heads=4 if small else 8,
+        decoder_cross_attention_heads=4 if small else 16,
         num_queries=50 if small else 300,
         group_detr=1,
-        id2label={i: f"class {i}" for i in range(91)},
+        id2label={i: name for i, name in enumerate(CATEGORIES) if name},
     )
 
 

@@ -14,8 +14,8 @@ transformers = pytest.importorskip("transformers", reason="the flagship extra is
 
 from stpe.errors import ModelError, UsageError  # noqa: E402
 from stpe.models.backends.transformers import vjepa2  # noqa: E402
-from stpe.models.catalog import ClipInput, catalog  # noqa: E402
-from stpe.models.clip_input import trained_on  # noqa: E402
+from stpe.models.catalog import catalog  # noqa: E402
+from stpe.models.clip_input import ClipInput, clip_input, trained_on  # noqa: E402
 from stpe.models.loader import resolve  # noqa: E402
 from stpe.models.notes import noted  # noqa: E402
 from stpe.signals import schema  # noqa: E402
@@ -133,7 +133,7 @@ def test_each_checkpoint_has_the_rate_and_size_of_its_recipe(
     }
     told = trained_on(config, {"crop_size": {"height": crop, "width": crop}})
     assert told == ClipInput(frames=frames, fps=fps, short_side=int(crop * 256 / 224))
-    assert model is None or catalog().model(model).clip == told
+    assert model is None or clip_input(catalog().model(model)) == told
     assert trained_on(config, {"fps": 2, "size": {"shortest_edge": 2 * crop}}).fps == 2
 
 

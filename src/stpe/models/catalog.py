@@ -110,7 +110,7 @@ class Licence(_Strict):
         return self.weights + (" (believed)" if self.believed else "")
 
 
-class ClipInput(_Strict):
+class TrainedClip(_Strict):
     """The clips that a classifier was trained on: so many frames at most, so many a second, their
     shorter side so many pixels."""
 
@@ -150,7 +150,7 @@ class Model(_Strict):
     cost_ms: float | None = None
     options: dict[str, Any] = {}
     version: int = 1
-    clip: ClipInput | None = None
+    clip: TrainedClip | None = None
     parts: list[str] = []
     files: list[WeightFile] = []
 

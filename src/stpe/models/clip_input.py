@@ -9,12 +9,13 @@ frames a second (configs/train, `fps`).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stpe.models.catalog import ClipInput, Model
-from stpe.models.weights import cached
+if TYPE_CHECKING:
+    from stpe.models.catalog import Model
 
 #: Classes of a probe to the rate of its videos: Something-Something v2, Diving48.
 _VIDEOS_FPS = {174: 12.0, 48: 30.0}
@@ -25,16 +26,37 @@ _PRETRAINING_FPS = 4.0
 _MARGIN = 256 / 224
 
 
+class ClipInput(NamedTuple):
+    """So many frames at most, so many a second, their shorter side so many pixels."""
+
+    frames: int
+    fps: float
+    short_side: int
+
+
+def clip_count(frames: int, length: int, resamples: bool) -> int:
+    """Into how many clips a piece of video is cut for a classifier of `length` frames.
+
+    >>> clip_count(96, 64, False), clip_count(96, 64, True), clip_count(20, 64, False)
+    (2, 2, 1)
+    """
+    clips = round(frames / length) if resamples else math.ceil(frames / length)
+    return max(1, clips)
+
+
 def clip_input(model: Model) -> ClipInput | None:
     """What the model is to be shown; None for one that is shown the stage's own clips. By its
     weights where they are here, else by the catalog."""
+    from stpe.models.weights import cached
+
     if model.clip is None:
         return None
+    told = ClipInput(model.clip.frames, model.clip.fps, model.clip.short_side)
     for file in model.files:
         folder = cached(file)
         if folder is not None and folder.is_dir():
-            return _of_folder(folder) or model.clip
-    return model.clip
+            return _of_folder(folder) or told
+    return told
 
 
 def trained_on(config: Mapping[str, Any], settings: Mapping[str, Any]) -> ClipInput:
@@ -49,7 +71,7 @@ def trained_on(config: Mapping[str, Any], settings: Mapping[str, Any]) -> ClipIn
     size = settings.get("size")
     edge = size.get("shortest_edge") if isinstance(size, Mapping) else None
     side = int(edge) if edge and int(edge) >= crop else int(crop * _MARGIN)
-    return ClipInput(frames=frames, fps=_fps(config, settings, frames), short_side=side)
+    return ClipInput(frames, _fps(config, settings, frames), side)
 
 
 def crop_of(config: Mapping[str, Any], settings: Mapping[str, Any]) -> int:

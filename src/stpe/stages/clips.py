@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from stpe.models.catalog import Model
-from stpe.models.clip_input import clip_input
+from stpe.models.clip_input import clip_count, clip_input
 from stpe.models.notes import note
 from stpe.models.roles import ClipClassifier
 from stpe.signals import schema
@@ -61,11 +61,11 @@ class Clips(Stage):
         rows = []
         if model.resamples:
             length = round(model.length * (CLIPS.fps or model.fps) / model.fps)
-            shortest, count = math.ceil(length * _SHORTEST), max(1, round(len(frames) / length))
+            shortest = math.ceil(length * _SHORTEST)
         else:
-            shortest = max(2, math.ceil(_SHORTEST_S * model.fps))
-            count = max(1, math.ceil(len(frames) / model.length))
-            shortest = _slowly(frames, model.fps, shortest)
+            length = model.length
+            shortest = _slowly(frames, model.fps, max(2, math.ceil(_SHORTEST_S * model.fps)))
+        count = clip_count(len(frames), length, model.resamples)
         pieces = _pieces(frames, count, window.span.end_pts) if len(frames) >= shortest else []
         if not pieces and not window.span.last:
             note(
