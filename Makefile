@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stpe
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test coverage lint bench schemathesis clean
+.PHONY: demo test coverage lock lint bench schemathesis clean
 
 demo: $(STAMP)-demo
 	$(BIN)/stpe demo --out demo
@@ -20,6 +20,10 @@ test: $(STAMP)-dev
 # Slower by a third.
 coverage: $(STAMP)-dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term
+
+# make lock REASON="why the output of the stages above a changed file stays as it is"
+lock: $(STAMP)-dev
+	$(BIN)/python tests/stages/version_lock.py "$(REASON)"
 
 lint: $(STAMP)-dev
 	$(BIN)/ruff format --check .
