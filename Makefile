@@ -9,7 +9,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stpe
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test coverage lock lint bench schemathesis clean
+.PHONY: demo test coverage golden lock lint bench schemathesis clean
 
 demo: $(STAMP)-demo
 	$(BIN)/stpe demo --out demo
@@ -24,6 +24,10 @@ coverage: $(STAMP)-dev
 # make lock REASON="why the output of the stages above a changed file stays as it is"
 lock: $(STAMP)-dev
 	$(BIN)/python tests/stages/version_lock.py "$(REASON)"
+
+# What a change of tests/golden/golden.json means is said in the commit.
+golden: $(STAMP)-dev
+	$(BIN)/python tests/golden/digest.py
 
 lint: $(STAMP)-dev
 	$(BIN)/ruff format --check .
