@@ -1,5 +1,6 @@
 """Tiny models of the flagship classes, random weights, saved the way a hub repository has them."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from flagship_reference import IMAGENET
+
+from stpe.errors import MissingExtraError
+from stpe.models.torch_runtime.torchvision_module import why_no_torchvision
+
+# Before a test touches transformers: a torchvision that does not fit torch would break it.
+with contextlib.suppress(MissingExtraError):
+    why_no_torchvision()
 
 
 @pytest.fixture(autouse=True)

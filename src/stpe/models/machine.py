@@ -95,11 +95,6 @@ def lacks(model: Model) -> str | None:
     return None
 
 
-def in_torch(model: Model) -> bool:
-    """Whether it runs on a GPU where there is one; the other backends run on the CPU."""
-    return model.extra in _EXTRAS
-
-
 def why_not(model: Model) -> str | None:
     """Why a model cannot be used on this machine, as far as can be known without a network."""
     package = lacks(model)
