@@ -3,7 +3,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV   ?= .venv
-# `make test EXTRAS=dev,flagship` also runs the tests of the torch backends.
+# `make test EXTRAS=dev,transformers` also runs the tests of the torch backends.
 EXTRAS ?= dev
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stpe
