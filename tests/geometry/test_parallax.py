@@ -158,13 +158,14 @@ def test_a_log_gives_the_path_its_unit():
     states = [json.dumps({"hrp": {"position": (20 * poses[i][:3, 3]).tolist()}}) for i in
               frames["frame_index"].to_pylist()]  # fmt: skip
     source = SourceInfo("", "file", "", *SIZE, 10.0, None, None)
-    for logged in (True, False):
-        table = found.append_column("state", pa.array(states if logged else [None] * len(states)))
+    for how in ("clock", "unverified"):  # a log that may be of another video gives no unit
+        table = found.append_column("state", pa.array(states))
+        table = table.append_column("alignment", pa.array([how] * len(states)))
         window = Window(source, Span(0, 0, 0), rows={"frames": table})
         out = Trajectory({}, Request()).process(window).tables["frames"]
         last = np.array(out["camera_to_world"][-1].as_py()).reshape(4, 4)
         true = poses[18][:3, 3]
-        if logged:
+        if how == "clock":
             assert set(out["geometric_unit"].to_pylist()) == {"studs"}
             assert np.linalg.norm(last[:3, 3] - 20 * true) < 0.06 * 20 * np.linalg.norm(true)
         else:
