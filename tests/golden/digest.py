@@ -14,8 +14,14 @@ from inputs import INPUTS
 from stpe import Engine, open_dataset
 
 GOLDEN = Path(__file__).with_name("golden.json")
-#: Say where and when a run was, and which code made it.
-_OF_THE_RUN = {"videos.uri", "videos.created_at", "videos.media", "videos.models"}
+#: Says where the input lay.
+_OF_THE_RUN = {"videos.uri"}
+#: What decoding alone decides, which is the same on every machine; "" is the number of rows.
+EVERYWHERE = {
+    *(f"{t}.{c}" for t in ("transitions", "frames", "motion") for c in ("", "frame_index", "pts")),
+    *(f"videos.{c}" for c in ("kind", "codec", "width", "height", "fps", "duration_s")),
+    "videos.frame_count",
+}
 _LIBRARIES = ("av", "numpy", "opencv-python-headless", "openvino", "scipy", "vizdoom", "mujoco")
 
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from digest import GOLDEN, machine, made_by
+from digest import EVERYWHERE, GOLDEN, machine, made_by
 from inputs import INPUTS
 
 from stpe import Engine
@@ -26,12 +26,12 @@ def test_every_column_of_every_table_is_what_it_was(engine, tmp_path, name):
         pytest.skip(str(error))
     expected = golden["inputs"][name]
     assert {t: list(c) for t, c in found.items()} == {t: list(c) for t, c in expected.items()}
-    if machine() != golden["machine"]:
-        pytest.skip("made on another processor or with other libraries: only names are compared")
+    # On another kind of processor, or with other libraries, figures differ in their last bits.
+    same = machine() == golden["machine"]
     changed = [
         f"{table}.{column or 'rows'}"
         for table, columns in expected.items()
         for column, value in columns.items()
-        if found[table][column] != value
+        if found[table][column] != value and (same or f"{table}.{column}" in EVERYWHERE)
     ]
     assert not changed, "say in the commit why these change, and renew them with `make golden`"

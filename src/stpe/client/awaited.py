@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -15,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stpe import strict_json
-from stpe.client import requests
-from stpe.client.errors import JobFailedError, RequestFailedError, SessionError
+from stpe.client import connection, requests
+from stpe.client.errors import RequestFailedError
 from stpe.client.events import Events
 from stpe.client.requests import Answer, Prompts, Request
-from stpe.client.retry import Retry, failed
-from stpe.errors import MissingExtraError, StpeError, UsageError
+from stpe.client.retry import Retry
+from stpe.errors import UsageError
 from stpe.models.roles import Direction
 from stpe.serve.clip import ReadClassified
 from stpe.serve.jobs.states import JobEvent, RunStatus
@@ -39,8 +38,6 @@ from stpe.serve.video.schemas import (
 )
 
 T = TypeVar("T")
-#: Bytes of a piece of an upload.
-_PIECE = 8 << 20
 
 
 class AsyncClient:
@@ -62,13 +59,10 @@ class AsyncClient:
         retry: Retry | None = None,
         deadline_s: float | None = None,
     ) -> None:
-        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
-        self._socket_headers = dict(headers)
-        if deadline_s is not None:
-            headers["X-Request-Timeout"] = f"{deadline_s:g}"
+        self._socket_headers = connection.key_headers(api_key)
         self._retry = retry or Retry()
         self._http = httpx.AsyncClient(
-            base_url=server.rstrip("/"), headers=headers, timeout=timeout_s, trust_env=False
+            **connection.settings(server, api_key, timeout_s, deadline_s)
         )
 
     async def __aenter__(self) -> Self:
@@ -97,10 +91,8 @@ class AsyncClient:
         try:
             response = await self._http.request(method, path, **how)
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise failed(self._http.base_url, error) from error
-        if not response.is_success:
-            raise RequestFailedError(response)
-        return response
+            raise connection.failed(self._http.base_url, error) from error
+        return connection.checked(response)
 
     async def send(self, request: Request[T]) -> T:
         """A request of `stpe.client.requests`, as often as `retry` says. Raises as `call`."""
@@ -239,7 +231,8 @@ class AsyncClient:
         with path.open("rb") as file:
             while not state.complete:
                 file.seek(state.offset)
-                data = await asyncio.to_thread(file.read, _PIECE)
+                read = await asyncio.to_thread(file.read, connection.PIECE_BYTES)
+                data = connection.piece(read)
                 piece = requests.upload_piece(state.upload_id, state.offset, data)
                 try:
                     state = await self.send(piece)
@@ -268,10 +261,7 @@ class AsyncClient:
         """What a job answers, once it has ended. Raises JobFailedError, and as `call`."""
         async for _ in self.follow(job_id):
             pass
-        job = await self.job(job_id)
-        if job.status != "COMPLETED" or job.output is None:
-            raise JobFailedError(f"job {job_id} {job.status.lower()}: {job.error or 'no reason'}")
-        return job.output
+        return connection.outcome(await self.job(job_id))
 
     async def follow(self, job_id: str) -> AsyncGenerator[JobEvent, None]:
         """Each change of a job until its end, over as many connections as it takes. Raises as
@@ -295,11 +285,7 @@ class AsyncClient:
                             yield event
             except (httpx.TransportError, RequestFailedError) as error:
                 tried += 1
-                cause: StpeError = (
-                    failed(self._http.base_url, error)
-                    if isinstance(error, httpx.TransportError)
-                    else error
-                )
+                cause = connection.failed(self._http.base_url, error)
                 wait_s = self._retry.wait_s(cause, probe, tried)
                 if wait_s is None:
                     raise cause from error
@@ -321,15 +307,12 @@ class AsyncClient:
         try:
             from websockets.asyncio.client import connect
         except ImportError:
-            raise MissingExtraError("websockets is not installed: pip install websockets") from None
-        address = f"{self._http.base_url}".replace("http", "ws", 1).rstrip("/")
-        url = f"{address}/ws/propagate/{session_id}"
+            raise connection.no_websockets() from None
+        url = connection.socket_url(self._http.base_url, session_id)
         async with connect(url, additional_headers=self._socket_headers, max_size=None) as socket:
             await socket.send(strict_json.dumps(requests.walk(direction, start, max_frames)))
             async for text in socket:
-                message = json.loads(text)
-                if message["type"] == "error":
-                    raise SessionError(message["error"])
-                if message["type"] != "frame":
+                frame = connection.frame_of(text)
+                if frame is None:
                     return
-                yield FrameObjects.model_validate(message)
+                yield frame

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from stpe.client.errors import RequestFailedError, UnreadableAnswerError
+from stpe.client.errors import RequestFailedError
 from stpe.client.requests import Request
 from stpe.errors import StpeError, UsageError
 
@@ -48,13 +48,3 @@ def _may(error: StpeError, request: Request[Any]) -> bool:
         return error.status in _REFUSED or (error.status in _UNSURE and request.repeatable)
     unsent = isinstance(error.__cause__, (httpx.ConnectError, httpx.ConnectTimeout))
     return isinstance(error, UsageError) and (unsent or request.repeatable)
-
-
-def failed(base: httpx.URL, error: httpx.TransportError | httpx.DecodingError) -> StpeError:
-    """What a request that got no answer raises."""
-    if isinstance(error, httpx.DecodingError):
-        found: StpeError = UnreadableAnswerError(f"{base} answered: {error}")
-    else:
-        found = UsageError(f"{base} cannot be reached: {str(error) or type(error).__name__}")
-    found.__cause__ = error
-    return found

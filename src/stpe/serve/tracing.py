@@ -6,6 +6,7 @@ names an exporter (`OTEL_EXPORTER_OTLP_ENDPOINT`), `configure` sets one up.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ except ImportError:
     trace = None
 
 Attributes = Mapping[str, str | int | float]
+
+log = logging.getLogger(__name__)
 
 
 class Span:
@@ -57,15 +60,17 @@ def span(
 
 
 def configure() -> None:
-    """Send spans where `OTEL_EXPORTER_OTLP_ENDPOINT` says, unless the process has a provider."""
-    if trace is None or not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    """Send spans where `OTEL_EXPORTER_OTLP_ENDPOINT` says, unless the process has a provider. Logs
+    a warning where packages for it are missing."""
+    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         return
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    except ImportError:
+    except ImportError as error:
+        log.warning("no traces are sent (%s): pip install 'stpe[otel]'", error)
         return
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return

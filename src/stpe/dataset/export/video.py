@@ -7,6 +7,7 @@ masks without an outline, and the line below the picture says so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -53,7 +54,9 @@ def write_one(dataset: Dataset, video_id: str, out: Path, part: Part = WHOLE) ->
     lines = caption_lines(shown.frames, shown.size, long_side)
     size = Grid("video", long_side=long_side).frame_size(*shown.size)
     media = dataset.media(video_id)
-    with av.open(str(out), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with ExitStack() as stack:
+        options = {"movflags": "+faststart"}
+        container = stack.enter_context(av.open(str(out), "w", format="mp4", options=options))
         writer: _Writer | None = None
         for timed in _chosen(media, size, part):
             frame = between.at(timed.index, timed.pts)
@@ -61,7 +64,7 @@ def write_one(dataset: Dataset, video_id: str, out: Path, part: Part = WHOLE) ->
             picture = drawn(shown, frame, timed.image_HW3, long_side, lines, analysed)
             if writer is None:
                 end_s = shown.end_s if part.until_s is None else part.until_s
-                sound = Sound(media, container, timed.pts, end_s)
+                sound = stack.enter_context(closing(Sound(media, container, timed.pts, end_s)))
                 writer = _Writer(container, shown, part, picture.shape[:2], timed.pts, sound)
             writer.add(picture, timed.pts, timed.end_s)
         if writer is None:
@@ -69,7 +72,7 @@ def write_one(dataset: Dataset, video_id: str, out: Path, part: Part = WHOLE) ->
                 f"video {video_id} has no frame there: it goes from {shown.start_s:g} s to "
                 f"{shown.end_s:g} s"
             )
-        writer.close()
+        writer.finish()
 
 
 def _chosen(media: Path, size: tuple[int, int], part: Part) -> Iterator[Timed]:
@@ -116,11 +119,10 @@ class _Writer:
         self._durations[packed.pts] = max(1, self._ticks(end_s) - packed.pts)
         self._mux(self._stream.encode(packed))
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Write what is left."""
         self._mux(self._stream.encode())
         self._sound.until(float("inf"))
-        self._sound.close()
 
     def _ticks(self, time_s: float) -> int:
         return round((time_s - self._begin_s) / _CLOCK)

@@ -169,9 +169,8 @@ class JobStore:
             if inserted:
                 _tell(run, job_id)
                 return _get(run, job_id)
-        return self.submit(
-            operation, lane, data, key, client
-        )  # another process was first with this key
+        # Another process was first with this key.
+        return self.submit(operation, lane, data, key, client)
 
     def _admit(self, run: Transaction, size: int, client: str | None) -> None:
         most = self.most_jobs(client)

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from stpe.dataset.export.skeleton import JOINTS
 from stpe.errors import ModelError
 from stpe.models.roles import Depth, Detections, Segmenter
 from stpe.rle import encode_mask
@@ -34,12 +35,6 @@ MOST_MASKS = 100
 #: Masks are found on images of at most this longer side, and enlarged: models look at less.
 _LONG_SIDE = 2048
 _AT_ONCE = 8  # masks in memory at the image's size
-
-JOINTS = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
-    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee",
-    "right_knee", "left_ankle", "right_ankle",
-)  # fmt: skip
 
 
 async def detect(context: Context) -> DetectAnswer:
