@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -65,8 +65,9 @@ class Server(Jobs):
             arguments += ["--rp_serve_api", "--rp_api_port", str(self.port)]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                arguments, env=self.environment, stdout=log, stderr=subprocess.STDOUT
-            )
+                arguments, env=self.environment, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             assert self.process.poll() is None, (self.folder / "server.log").read_text()[-2000:]
@@ -75,10 +76,14 @@ class Server(Jobs):
                 return self
             except httpx.TransportError:
                 time.sleep(0.05)
+        self.kill()
         raise TimeoutError("the server does not answer")
 
     def kill(self):
-        self.process.send_signal(signal.SIGKILL)
+        """The server and all that it started: RunPod's SDK asks about the processor in a process
+        of its own, which at times never ends."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self):
@@ -86,9 +91,8 @@ class Server(Jobs):
             self.process.terminate()
             try:
                 self.process.wait(90)
-            except subprocess.TimeoutExpired:
+            finally:
                 self.kill()
-                raise
 
 
 @contextmanager
